@@ -1,0 +1,35 @@
+# Works in a clean clone with nothing but Python 3.11: every target makes .venv first.
+PYTHON ?= python3.11
+BIN = .venv/bin
+INSTALLED = .venv/.installed
+
+.PHONY: demo test check bench format clean
+
+demo: $(INSTALLED)  ## the whole story on built-in data, about a minute
+	$(BIN)/limbeck demo table
+
+test: $(INSTALLED)  ## everything that must hold, in a few minutes
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## style, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(INSTALLED)  ## the figures of the README, on the real data in LIMBECK_DATA
+	$(BIN)/python benchmarks/main_job.py
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv limbeck-demo
+
+# torch first and pinned: a plain `torch` would pull gigabytes of CUDA where a CPU build is meant.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,report,dev]'
+	touch $(INSTALLED)
