@@ -1,0 +1,29 @@
+"""The methods by name. Imports neither torch nor numpy, so that a command line can list them at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["METHODS", "Method"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Where a method lives and what it learns from."""
+
+    source: str  # the kind of source: "table" | "pictures"
+    labels: bool  # whether it needs labels
+    distiller: str  # "module:Class"
+    config: str  # "module:Class" of its frozen dataclass, readable without torch
+    summary: str
+
+
+METHODS: dict[str, Method] = {
+    "multi-teacher": Method(
+        source="table",
+        labels=True,
+        distiller="limbeck.tabular.multi_teacher:MultiTeacher",
+        config="limbeck.tabular.config:MultiTeacherConfig",
+        summary="a table with labels: many teachers on differently resampled data, one small student",
+    ),
+}
