@@ -1,0 +1,211 @@
+"""From raw scores to promises: p-values, a threshold at a chosen false-alarm rate, probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from limbeck.errors import InputError
+
+__all__ = ["Affine", "Calibrator", "fit_affine", "sigmoid"]
+
+Floats = NDArray[np.float64]
+
+
+def sigmoid(log_odds: ArrayLike) -> Floats:
+    """Return the probability of log-odds, without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(log_odds, dtype=np.float64))), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A straight line on log-odds: ``slope * score + intercept``."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def __call__(self, score: ArrayLike) -> Floats:
+        """Return calibrated log-odds, shape (n,)."""
+        return np.asarray(score, dtype=np.float64) * self.slope + self.intercept
+
+
+def fit_affine(score: ArrayLike, label: ArrayLike, *, spread: float = np.inf, steps: int = 100) -> Affine:
+    """Fit ``sigmoid(slope * score + intercept)`` to labels by maximum likelihood (Platt scaling).
+
+    Parameters
+    ----------
+    score : array-like, shape (n,)
+        Raw scores, best log-odds.
+    label : array-like, shape (n,)
+        0 | 1.
+    spread : float, > 0
+        Standard deviation of a normal prior on slope and intercept around (1, 0): with few anomalies the line stays
+        near "no change". Infinite = a prior of width 100, which only keeps separable data from running away.
+    steps : int
+        Most Newton steps.
+
+    Returns
+    -------
+    Affine
+        A slope of zero or below says that the score ranks backwards.
+
+    Raises
+    ------
+    InputError
+        If a score is not finite.
+
+    References
+    ----------
+    Platt, "Probabilistic outputs for support vector machines", 1999.
+
+    Examples
+    --------
+    >>> line = fit_affine([-2.0, -1.0, 1.0, 2.0, -1.0, 1.0], [0, 0, 1, 1, 1, 0])
+    >>> round(line.slope, 2), round(abs(line.intercept), 2)
+    (0.62, 0.0)
+    """
+    s, y = np.asarray(score, dtype=np.float64), np.asarray(label, dtype=np.float64)
+    if not np.isfinite(s).all():
+        raise InputError(
+            "a score to calibrate is not finite", expected="finite numbers", got=f"{(~np.isfinite(s)).sum()} others"
+        )
+    precision = 1.0 / min(spread, 100.0) ** 2
+    design = np.column_stack([s, np.ones_like(s)])
+    prior = np.array([1.0, 0.0])
+
+    def loss(w: Floats) -> float:
+        z = design @ w
+        return float(np.logaddexp(0.0, np.where(y > 0, -z, z)).sum() + 0.5 * precision * ((w - prior) ** 2).sum())
+
+    w, value = prior.copy(), loss(prior)
+    for _ in range(steps):
+        p = sigmoid(design @ w)
+        gradient = design.T @ (p - y) + precision * (w - prior)
+        curvature = (design * (p * (1 - p))[:, None]).T @ design + precision * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        scale = 1.0
+        while scale > 1e-10 and loss(w - scale * step) > value:
+            scale /= 2
+        if scale <= 1e-10:
+            break
+        w = w - scale * step
+        previous, value = value, loss(w)
+        if previous - value <= 1e-12 * max(1.0, abs(value)):
+            break
+    return Affine(float(w[0]), float(w[1]))
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """Turns raw scores into p-values, a threshold and, where there were labels, probabilities.
+
+    The p-values are split-conformal: for a normal row that is exchangeable with the calibration normals,
+    ``P(p_value <= a) <= a`` for every a, whatever the model. The promise ends where the data drifts.
+
+    Attributes
+    ----------
+    normals : ndarray of float32, shape (m,)
+        Scores of the calibration normals, ascending.
+    affine : Affine or None
+        From score to log-odds; None where there were no labels.
+
+    References
+    ----------
+    Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005; Laxhammar and Falkman, 2011.
+
+    Examples
+    --------
+    >>> calibrator = Calibrator.fit(np.arange(99.0), np.zeros(99))
+    >>> calibrator.p_value([97.0, 98.5]).tolist()
+    [0.03, 0.01]
+    >>> calibrator.threshold(0.01)
+    98.0
+    """
+
+    normals: NDArray[np.float32]
+    affine: Affine | None = None
+
+    @classmethod
+    def fit(cls, score: ArrayLike, label: ArrayLike, *, probabilities: bool = False) -> Calibrator:
+        """Learn from rows that no part of the model has seen.
+
+        Parameters
+        ----------
+        score : array-like, shape (n,)
+            Raw scores.
+        label : array-like, shape (n,)
+            0 | 1; only normal rows make p-values.
+        probabilities : bool
+            Whether to fit the line to log-odds too. Its prior around "no change" has a spread of 0.5, so that a
+            handful of anomalies cannot bend a student whose scores are log-odds already.
+
+        Returns
+        -------
+        Calibrator
+            The fitted one.
+
+        Raises
+        ------
+        InputError
+            If there is no normal row, or a score is not finite.
+        """
+        s, y = np.asarray(score, dtype=np.float32), np.asarray(label)
+        normals = np.sort(s[y == 0])
+        if normals.size == 0:
+            raise InputError(
+                "there is no normal row to calibrate on",
+                expected="at least one row of label 0",
+                got="0",
+                fix="give more normal rows",
+            )
+        if not np.isfinite(s).all():
+            raise InputError(
+                "a calibration score is not finite", expected="finite numbers", got=f"{(~np.isfinite(s)).sum()} others"
+            )
+        return cls(normals, fit_affine(s, y, spread=0.5) if probabilities else None)
+
+    @property
+    def smallest_rate(self) -> float:
+        """Smallest false-alarm rate that this many calibration normals can promise: 1 / (m + 1)."""
+        return 1.0 / (self.normals.size + 1)
+
+    def p_value(self, score: ArrayLike) -> Floats:
+        """Return ``(1 + normals scoring at least this high) / (m + 1)``, shape (n,), in (0, 1]."""
+        m = self.normals.size
+        below = np.searchsorted(self.normals, np.asarray(score, dtype=np.float32), side="left")
+        return np.asarray((1 + m - below) / (m + 1), dtype=np.float64)
+
+    def threshold(self, alpha: float) -> float:
+        """Return the score above which ``p_value <= alpha``.
+
+        Parameters
+        ----------
+        alpha : float
+            False-alarm rate, in [1 / (m + 1), 1).
+
+        Returns
+        -------
+        float
+            In the unit of the scores.
+
+        Raises
+        ------
+        InputError
+            If so few normals cannot promise this rate.
+        """
+        m = self.normals.size
+        allowed = int(np.floor(alpha * (m + 1) + 1e-9))  # how many of m + 1 exchangeable rows may be alarmed
+        if not 1 <= allowed <= m:
+            raise InputError(
+                f"a false-alarm rate of {alpha:g} cannot be promised",
+                got=f"{m} calibration normals",
+                expected=f"from {self.smallest_rate:.3g} to below 1",
+                fix="ask for a rate in that range",
+            )
+        return float(self.normals[m - allowed])
+
+    def probability(self, score: ArrayLike) -> Floats | None:
+        """Return the calibrated probability of an anomaly, shape (n,), or None without labels at fit."""
+        return None if self.affine is None else sigmoid(self.affine(score))
