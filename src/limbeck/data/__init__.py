@@ -1,0 +1,1 @@
+"""Reading items: tables now, pictures later."""

@@ -1,0 +1,121 @@
+"""A tabular student in numpy: features, then a small ReLU network. What every scoring box runs.
+
+The arithmetic is the same here, in the ONNX graph and in torch (`limbeck.tabular.student`): numbers are centred
+and scaled in float64 and only then cast to float32, so that 1e9 ± 10 keeps its digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LINEAR", "REACH", "Features", "Network"]
+
+LINEAR = 3.0  # scaled numbers are kept as they are up to here, and grow by their logarithm beyond
+REACH = 1e30  # scaled numbers are cut here, so that float32 holds them
+ROWS = 8192  # rows at a time: large enough for speed, small enough for the cache
+
+
+@dataclass(frozen=True)
+class Features:
+    """From raw rows (n, d) to network inputs (n, p); p = numbers + indicators + one-hot places.
+
+    Attributes
+    ----------
+    number : ndarray of int64, shape (a,)
+        Places of the numeric and boolean columns.
+    centre, scale : ndarray of float64, shape (a,)
+        Of those columns; a missing value becomes the centre.
+    indicator : ndarray of int64, shape (b,)
+        Places of the columns that had missing values at fit; each gives a 0 | 1 input.
+    onehot_column, onehot_code : ndarray of int64, shape (c,)
+        Column and code of each one-hot input.
+    """
+
+    number: NDArray[np.int64]
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    indicator: NDArray[np.int64]
+    onehot_column: NDArray[np.int64]
+    onehot_code: NDArray[np.int64]
+
+    @property
+    def width(self) -> int:
+        """How many network inputs there are (p)."""
+        return self.number.size + self.indicator.size + self.onehot_column.size
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the network's inputs, float32 (n, p), of raw rows, float64 (n, d)."""
+        raw = x if self.number.size == x.shape[1] else x[:, self.number]  # (n, a)
+        with np.errstate(over="ignore"):
+            z = (raw - self.centre) / self.scale
+        missing = np.isnan(z)
+        if missing.any():
+            z[missing] = 0.0
+        z32 = np.clip(z, -REACH, REACH).astype(np.float32)
+        core = np.clip(z32, np.float32(-LINEAR), np.float32(LINEAR))
+        rest = z32 - core
+        if rest.any():
+            core += np.sign(rest) * np.log1p(np.abs(rest))
+        parts = [core]
+        if self.indicator.size:
+            parts.append(np.isnan(x[:, self.indicator]).astype(np.float32))
+        if self.onehot_column.size:
+            parts.append((x[:, self.onehot_column] == self.onehot_code).astype(np.float32))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Features and the layers of a small ReLU network; its output is the log-odds of an anomaly.
+
+    The sums are kept in float64: a row's score then does not depend on the rows beside it.
+    """
+
+    features: Features
+    weights: tuple[NDArray[np.float32], ...]  # each (inputs, outputs)
+    biases: tuple[NDArray[np.float32], ...]  # each (outputs,)
+
+    @property
+    def size(self) -> int:
+        """Number of weights and biases."""
+        return sum(w.size for w in self.weights) + sum(b.size for b in self.biases)
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return scores, float32 (n,), of raw rows, float64 (n, d)."""
+        if len(x) > ROWS:
+            return np.concatenate([self(x[i : i + ROWS]) for i in range(0, len(x), ROWS)])
+        h = self.features(x).astype(np.float64)  # (n, p)
+        *inner, (w_last, b_last) = self._layers
+        for w, b in inner:
+            h = np.maximum(h @ w + b, 0.0)  # (n, width)
+        return np.asarray((h @ w_last + b_last)[:, 0], dtype=np.float32)
+
+    @cached_property
+    def _layers(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        return [(w.astype(np.float64), b.astype(np.float64)) for w, b in zip(self.weights, self.biases, strict=True)]
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return every array under its name, as a package stores them."""
+        named: dict[str, NDArray[Any]] = {
+            f"features.{f.name}": getattr(self.features, f.name) for f in fields(self.features)
+        }
+        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            named |= {f"layers.{i}.weight": w, f"layers.{i}.bias": b}
+        return named
+
+    @classmethod
+    def from_tensors(cls, named: Mapping[str, NDArray[Any]]) -> Network:
+        """Rebuild what `tensors` named; raises KeyError where an array is missing."""
+        features = Features(**{f.name: named[f"features.{f.name}"] for f in fields(Features)})
+        depth = sum(name.endswith(".weight") for name in named)
+        return cls(
+            features,
+            tuple(named[f"layers.{i}.weight"] for i in range(depth)),
+            tuple(named[f"layers.{i}.bias"] for i in range(depth)),
+        )
