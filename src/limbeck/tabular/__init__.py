@@ -1,0 +1,1 @@
+"""Learning on tables. Nothing is imported here: the configuration must be readable without torch."""

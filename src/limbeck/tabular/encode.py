@@ -1,0 +1,189 @@
+"""Learns what `InputSpec` and `Features` apply: the kinds of the columns, their categories, centres and scales."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from limbeck.errors import InputError
+from limbeck.network import Features
+from limbeck.spec import Column, InputSpec, as_text
+
+__all__ = ["learn_features", "learn_spec"]
+
+DATE = re.compile(
+    r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/]\d{1,2}[-/]\d{2,4}|\d{1,2}\.\d{1,2}\.\d{4}|\d{1,2}:\d{2}(:\d{2})?)"
+    r"([T ]\d{1,2}:\d{2}.*)?\s*"
+)
+IDENTIFIER = 1000, 0.2  # a text column with more categories than both this many and this share of its rows
+
+
+def learn_spec(
+    frame: pl.DataFrame,
+    *,
+    named: bool = True,
+    label: str | None = None,
+    normal: str | None = None,
+    id: str | None = None,
+    max_categories: int = 100,
+) -> tuple[InputSpec, list[str]]:
+    """Decide what a model will expect of a row.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The training rows; the label and id columns are passed over.
+    named : bool
+        Whether the column names are the source's own.
+    label, normal, id : str, optional
+        The label column, the value in it that means normal, and the id column.
+    max_categories : int
+        Most frequent categories kept of a column.
+
+    Returns
+    -------
+    spec : InputSpec
+        Columns with their kinds and categories.
+    notes : list of str
+        What was left out or pooled, in words for the user.
+
+    Raises
+    ------
+    InputError
+        If a column holds dates or identifiers, or no column is left.
+    """
+    columns: list[Column] = []
+    notes: list[str] = []
+    for series in frame.iter_columns():
+        if series.name in (label, id):
+            continue
+        if not named:  # rows come by position: every place counts
+            columns.append(Column(series.name, "boolean" if series.dtype == pl.Boolean else "numeric"))
+        elif series.null_count() == series.len() or (series.dtype.is_float() and series.is_nan().all()):
+            notes.append(f"column {series.name!r} has no value at all and was left out")
+        elif series.n_unique() == 1:
+            notes.append(f"column {series.name!r} has one value only and was left out")
+        else:
+            column, note = _learn_column(series, max_categories)
+            columns.append(column)
+            notes += [note] if note else []
+    if not columns:
+        raise InputError(
+            "no column is left to learn from",
+            expected="at least one column that varies",
+            got="; ".join(notes) or "no columns besides label and id",
+        )
+    return InputSpec(tuple(columns), named, label, normal, id), notes
+
+
+def _learn_column(series: pl.Series, max_categories: int) -> tuple[Column, str | None]:
+    name, dtype = series.name, series.dtype
+    if dtype == pl.Boolean:
+        return Column(name, "boolean"), None
+    if dtype.is_numeric():
+        return Column(name, "numeric"), None
+    if dtype.is_temporal():
+        raise _date(name, str(dtype))
+    if dtype not in (pl.String, pl.Categorical) and not isinstance(dtype, pl.Enum):
+        raise InputError(
+            f"column {name!r} is of a kind that cannot be learned from",
+            got=str(dtype),
+            expected="numbers, booleans or texts",
+            fix=f"leave it out: --ignore {name}",
+        )
+    texts = series.cast(pl.String)
+    sample = texts.drop_nulls().head(1000).to_list()
+    if sum(bool(DATE.fullmatch(t)) for t in sample) > 0.9 * len(sample):
+        raise _date(name, repr(sample[0]))
+    counts = texts.drop_nulls().value_counts(sort=True)
+    distinct, rows = counts.height, series.len() - series.null_count()
+    if distinct > max(IDENTIFIER[0], IDENTIFIER[1] * rows):
+        raise InputError(
+            f"column {name!r} looks like an identifier or free text",
+            expected=f"at most {max(IDENTIFIER[0], int(IDENTIFIER[1] * rows))} different texts",
+            got=f"{distinct} in {rows} rows",
+            fix=f"leave it out (--ignore {name}), name it as the id (--id {name}), or group its values",
+        )
+    ranked = sorted(counts.rows(), key=lambda r: (-r[1], r[0]))  # ties by name: the same on every run
+    kept = tuple(sorted(str(as_text(r[0])) for r in ranked[:max_categories]))
+    note = (
+        (
+            f"column {name!r} has {distinct} categories: the {max_categories} most frequent are kept, "
+            "the rest count as unseen"
+        )
+        if distinct > max_categories
+        else None
+    )
+    return Column(name, "categorical", kept), note
+
+
+def _date(name: str, got: str) -> InputError:
+    return InputError(
+        f"column {name!r} holds dates or times",
+        expected="numbers, booleans or categories",
+        got=got,
+        fix="a date identifies rows and does not carry over to new ones: turn it into numbers that do "
+        f"(hour of day, weekday, seconds since the last event), or leave it out: --ignore {name}",
+    )
+
+
+def learn_features(x: NDArray[np.float64], categorical: tuple[int, ...] = ()) -> Features:
+    """Learn centres, scales, missing-value indicators and one-hot places from raw rows.
+
+    The centre is the median and the scale that of a normal distribution with the same quartiles (wider quantiles, then
+    the standard deviation, where they coincide), so that a few extreme values do not squeeze all others together.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n, d)
+        Training rows; missing = NaN.
+    categorical : tuple of int
+        Places of the columns that hold codes.
+
+    Returns
+    -------
+    Features
+        Columns without two different values are left out.
+    """
+    number, centre, scale, indicator = [], [], [], []
+    onehot: list[tuple[int, int]] = []
+    for j in range(x.shape[1]):
+        seen = x[:, j][~np.isnan(x[:, j])]
+        if seen.size < len(x) and seen.size:
+            indicator.append(j)
+        if seen.size == 0 or seen.min() == seen.max():
+            continue
+        if j in categorical:
+            onehot += [(j, int(code)) for code in np.unique(seen)]
+            continue
+        number.append(j)
+        if np.isin(seen, (0.0, 1.0)).all():
+            centre.append(0.5)
+            scale.append(0.5)
+        else:
+            middle = float(np.median(seen))
+            centre.append(middle)
+            scale.append(_spread(seen))
+    places = np.array(onehot, dtype=np.int64).reshape(-1, 2)
+    return Features(
+        np.array(number, np.int64),
+        np.array(centre, np.float64),
+        np.array(scale, np.float64),
+        np.array(indicator, np.int64),
+        places[:, 0].copy(),
+        places[:, 1].copy(),
+    )
+
+
+def _spread(seen: NDArray[np.float64]) -> float:
+    """Return a robust standard deviation that is never zero."""
+    for low, high, width in ((25, 75, 1.349), (5, 95, 3.290), (1, 99, 4.653)):
+        a, b = np.percentile(seen, (low, high))
+        if b > a:
+            return float((b - a) / width) or float(seen.max() - seen.min())
+    with np.errstate(over="ignore"):
+        deviation = float(seen.std())
+    return deviation if 0 < deviation < np.inf else float(seen.max() / 2 - seen.min() / 2) or 1.0

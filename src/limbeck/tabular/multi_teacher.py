@@ -1,0 +1,455 @@
+"""Multi-teacher distillation for tables with labels.
+
+Many teachers, each taught on differently resampled data, say what they think of rows that they never saw; their
+calibrated mean and the labels teach one small student. Two others are always taught beside it on the same footing: the
+control (same student, same rows, no teacher) and the plain student of the labels. What the distilled one gains over
+them is distillation's, and nothing else is.
+
+A reconstruction inspired by MTKD (Neural Networks, October 2025), of which only the abstract is public; the parts are
+those of its published relatives, cited where they stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from limbeck import metrics
+from limbeck.calibrate import Affine, fit_affine, sigmoid
+from limbeck.contracts import Artefact, Distiller, Items, OnStep, Step, ignore
+from limbeck.errors import InputError, LimbeckWarning
+from limbeck.graph import check_parity, run_onnx, to_onnx
+from limbeck.network import Features, Network
+from limbeck.tabular.augment import swap_rows
+from limbeck.tabular.config import STUDENTS, MultiTeacherConfig
+from limbeck.tabular.encode import learn_features
+from limbeck.tabular.student import Lessons, TorchNetwork, train_student
+from limbeck.tabular.teachers import Committee, fit_committee
+
+__all__ = ["Distilled", "MultiTeacher", "MultiTeacherClassifier", "distil"]
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int8]
+PARITY = 1e-5  # of the ONNX graph's scores, relative where they exceed 1
+FEWEST = 3  # rows of each label: one to validate on, two to be taught in turn
+STUDENT_ROLES = ("distilled", "control", "labels")
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What `distil` leaves behind."""
+
+    network: Network
+    candidates: list[dict[str, Any]]  # one row a model: role, name, metrics on rows that none of them saw
+    curves: dict[str, list[float]]  # loss of each student
+    notes: list[str]  # what was done otherwise than asked, and what the table says
+    students: dict[str, Network]  # by role, as measured: before calibration, and before the shipped one is taught again
+    committee: Committee  # as measured
+
+
+def distil(
+    x: Floats,
+    y: Labels,
+    config: MultiTeacherConfig,
+    *,
+    seed: int,
+    categorical: tuple[int, ...] = (),
+    store: Path | None = None,
+    on_step: OnStep = ignore,
+) -> Distilled:
+    """Teach the committee and its students, measure them on rows kept apart, and return the distilled one.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n, d) and (n,)
+        Raw rows (missing = NaN) and their 0 | 1 labels.
+    config : MultiTeacherConfig
+        Every knob.
+    seed : int
+        Of everything random.
+    categorical : tuple of int
+        Places of the columns that hold codes.
+    store : Path, optional
+        A folder for finished teachers, from which a later run resumes.
+    on_step : callable
+        Called with a `Step` as the work goes on.
+
+    Returns
+    -------
+    Distilled
+        The student, and the table of everything that it was measured against.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 3 rows of a label, or no column varies.
+    """
+    for value, word in ((1, "anomalous"), (0, "normal")):
+        if (y == value).sum() < FEWEST:
+            raise InputError(
+                f"too few {word} rows",
+                expected=f"at least {FEWEST} of each class",
+                got=f"{(y == value).sum()} of {len(y)}",
+                fix="give more labelled rows",
+            )
+    outside = _held_out(y, config.validation, seed)
+    rounds = 2 if config.refit else 1
+    progress = _Progress(on_step, config, rounds)
+    taught = _Round(x[~outside], y[~outside], config, seed, categorical, _folder(store, "measured"), progress)
+    students = {role: taught.student(role) for role in STUDENT_ROLES}
+    candidates = _measure(students, taught.committee, x[outside], y[outside])
+    notes = taught.notes + _verdict(candidates)
+    network = students["distilled"]
+    score = network(x[outside]).astype(np.float64)
+    if config.refit:
+        network = _Round(x, y, config, seed, categorical, _folder(store, "final"), progress).student("distilled")
+    return Distilled(_fold_in(network, score, y[outside]), candidates, taught.curves, notes, students, taught.committee)
+
+
+class _Progress:
+    """Counts teachers and students over all rounds for whoever watches."""
+
+    def __init__(self, on_step: OnStep, config: MultiTeacherConfig, rounds: int) -> None:
+        self._on_step = on_step
+        self._teachers = 0
+        self._students = 0
+        self._of_teachers = rounds * len(config.resamplers)
+        self._of_students = (len(STUDENT_ROLES) + rounds - 1) * config.steps
+
+    def round_of_teachers(self) -> Callable[[str, int], None]:
+        """Return a callback that counts on from the rounds before."""
+        before = self._teachers
+
+        def on_teacher(name: str, done: int) -> None:
+            self._teachers = before + done
+            self._on_step(Step("teachers", self._teachers, self._of_teachers))
+
+        return on_teacher
+
+    def student(self, steps: int) -> Callable[[int, float], None]:
+        """Return a callback for one student's optimiser steps."""
+        before = self._students
+
+        def on_loss(done: int, loss: float) -> None:
+            self._students = before + done
+            self._on_step(Step("students", self._students, self._of_students, {"loss": loss}))
+
+        return on_loss
+
+
+class _Round:
+    """A committee on some rows, and the students that it can teach there."""
+
+    def __init__(
+        self,
+        x: Floats,
+        y: Labels,
+        config: MultiTeacherConfig,
+        seed: int,
+        categorical: tuple[int, ...],
+        store: Path | None,
+        progress: _Progress,
+    ) -> None:
+        self._config, self._seed, self._progress = config, seed, progress
+        self._features: Features = learn_features(x, categorical)
+        if self._features.width == 0:
+            raise InputError("no column varies", expected="a column with two different values", got="0 features")
+        self.committee: Committee = fit_committee(
+            x, y, config, seed=seed, categorical=categorical, store=store, on_teacher=progress.round_of_teachers()
+        )
+        self.curves: dict[str, list[float]] = {}
+        self.notes = [f"teacher {m.resampler!r}: {m.note}" for m in self.committee.members if m.note]
+        self.notes += [f"the teacher {name!r} ranked backwards and is not heard" for name in self.committee.dropped]
+        count = min(config.swap * len(y), config.swap_most)
+        made, base = swap_rows(x, y, count, share=config.swap_share, anomalous=config.swap_anomalous, seed=seed)
+        self._x = np.concatenate([self._features(x), self._features(made)])
+        self._hard = np.concatenate([y, base]).astype(np.float32)
+        said = self.committee.log_odds(made) if count else np.empty(0)
+        self._soft = np.concatenate([self.committee.heard, said]).astype(np.float32)
+        self._real = len(y)
+
+    def student(self, role: str) -> Network:
+        """Teach the student of one role; all roles share size, steps, seed and, but for `labels`, the rows."""
+        rows = slice(0, self._real) if role == "labels" else slice(None)
+        share = np.full(len(self._hard), 1.0, np.float32)  # synthetic rows have no label: the committee alone speaks
+        share[: self._real] = self._config.soft
+        lessons = Lessons(self._x[rows], self._soft if role == "distilled" else None, self._hard[rows], share[rows])
+        weights, biases, self.curves[role] = train_student(
+            lessons,
+            STUDENTS[self._config.student],
+            steps=self._config.steps,
+            batch=self._config.batch,
+            rate=self._config.student_rate,
+            temperature=self._config.temperature,
+            seed=self._seed,
+            on_step=self._progress.student(self._config.steps),
+        )
+        return Network(self._features, weights, biases)
+
+
+def _folder(store: Path | None, name: str) -> Path | None:
+    if store is None:
+        return None
+    (store / name).mkdir(parents=True, exist_ok=True)
+    return store / name
+
+
+def _held_out(y: Labels, part: float, seed: int) -> NDArray[np.bool_]:
+    """Choose the validation rows: the same share of each class, at least one, leaving at least two."""
+    rng = np.random.default_rng(seed)
+    outside = np.zeros(len(y), dtype=bool)
+    for value in (0, 1):
+        rows = np.flatnonzero(y == value)
+        outside[rng.choice(rows, min(len(rows) - 2, max(1, round(part * len(rows)))), replace=False)] = True
+    return outside
+
+
+def _measure(students: dict[str, Network], committee: Committee, x: Floats, y: Labels) -> list[dict[str, Any]]:
+    """Measure every model on rows that none saw; each gets the same kind of calibration, itself cross-fitted."""
+    scores: list[tuple[str, str, Floats, int]] = [
+        (role, role, network(x).astype(np.float64), network.size) for role, network in students.items()
+    ]
+    scores.append(("committee", f"committee of {len(committee.members)}", committee.log_odds(x), 0))
+    scores += [("teacher", f"teacher {m.resampler}", m.log_odds(x), 0) for m in committee.members]
+    rows = []
+    for role, name, score, size in scores:
+        calibrated = _cross_fitted(score, y)
+        probability = sigmoid(calibrated)
+        rows.append({
+            "role": role, "name": name, "weights": size,
+            "average_precision": metrics.average_precision(y, score), "auroc": metrics.auroc(y, score),
+            "recall_at_1pct_fpr": metrics.recall_at_fpr(y, score, 0.01), "f1_max": metrics.f1_max(y, score),
+            "log_loss": metrics.log_loss(y, calibrated), "brier": metrics.brier(y, probability),
+            "ece": metrics.ece(y, probability), "ece_floor": metrics.ece_floor(probability),
+            "n": len(y), "n_anomalous": int(y.sum()),
+        })  # fmt: skip
+    return rows
+
+
+def _cross_fitted(score: Floats, y: Labels) -> Floats:
+    """Calibrate each half of the rows by the line of the other half."""
+    half = np.zeros(len(y), dtype=bool)
+    for value in (0, 1):
+        half[np.flatnonzero(y == value)[::2]] = True
+    calibrated = np.empty(len(y))
+    for part in (half, ~half):
+        if part.any():
+            calibrated[part] = fit_affine(score[~part], y[~part], spread=3.0)(score[part])
+    return calibrated
+
+
+def _verdict(candidates: list[dict[str, Any]]) -> list[str]:
+    """Say plainly where distillation did not pay."""
+    ap = {c["role"]: c["average_precision"] for c in candidates if c["role"] in STUDENT_ROLES}
+    words = {"control": "the control (same rows, no teacher)", "labels": "the plain student of the labels"}
+    return [
+        f"the distilled student's average precision ({ap['distilled']:.3f}) is not above that of {words[other]} "
+        f"({ap[other]:.3f}) on the validation rows"
+        for other in words
+        if ap["distilled"] <= ap[other]
+    ]
+
+
+def _fold_in(network: Network, score: Floats, y: Labels) -> Network:
+    """Put the calibration into the last layer, so that the raw score is a log-odds.
+
+    The student was taught calibrated log-odds, so the line's prior is "no change".
+    """
+    line = fit_affine(score, y, spread=1.0)
+    if line.slope <= 0:
+        warnings.warn(
+            "the student is no better than chance on the validation rows: check the labels, the columns may say "
+            "nothing about them",
+            LimbeckWarning,
+            stacklevel=3,
+        )
+        line = Affine()
+    w, b = network.weights[-1] * np.float32(line.slope), network.biases[-1] * np.float32(line.slope)
+    return Network(network.features, (*network.weights[:-1], w), (*network.biases[:-1], b + np.float32(line.intercept)))
+
+
+@final
+class MultiTeacherClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Distils a committee of resampled teachers into one small calibrated student.
+
+    Fails where there are fewer than three rows of a class, or where the columns say nothing about the labels. Text
+    columns belong to `limbeck.fit`, which encodes them; here a category is its code.
+
+    Parameters
+    ----------
+    config : MultiTeacherConfig, optional
+        Every knob; None = the defaults.
+    categorical_features : tuple of int
+        Places of the columns that hold category codes (0, 1, 2, ...; missing = NaN).
+    random_state : int
+        Seed of everything random.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (2,)
+        The labels, sorted; the second is the anomaly.
+    network_ : Network
+        The student, in numpy.
+    candidates_ : list of dict
+        The student beside the control, the plain student, the committee and each teacher.
+    n_features_in_ : int
+        Number of columns (d).
+
+    References
+    ----------
+    Dao et al., "Knowledge distillation as semiparametric inference", ICLR 2021. Hinton et al., arXiv 1503.02531.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> X, y = make_classification(600, 5, weights=[0.9], random_state=0)
+    >>> config = MultiTeacherConfig(resamplers=("none",), folds=2, trees=20, steps=200, refit=False)
+    >>> model = MultiTeacherClassifier(config).fit(X, y)
+    >>> model.predict_proba(X).shape
+    (600, 2)
+    """
+
+    def __init__(
+        self,
+        config: MultiTeacherConfig | None = None,
+        *,
+        categorical_features: tuple[int, ...] = (),
+        random_state: int = 0,
+    ) -> None:
+        self.config = config
+        self.categorical_features = categorical_features
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say what scikit-learn's checks may ask: two classes, missing values allowed."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> MultiTeacherClassifier:
+        """Learn from rows and labels.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, d)
+            Numbers; missing = NaN.
+        y : array-like, shape (n,)
+            Two classes; the second in sorted order is the anomaly.
+
+        Returns
+        -------
+        MultiTeacherClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If shapes, values or classes do not fit (`InputError` where the data are too few).
+        """
+        x, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan")
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) != 2:
+            raise ValueError(
+                "Only binary classification is supported. The target has "
+                f"{len(self.classes_)} {'class' if len(self.classes_) == 1 else 'classes'}."
+            )
+        distilled = distil(
+            x,
+            codes.astype(np.int8),
+            self.config or MultiTeacherConfig(),
+            seed=self.random_state,
+            categorical=tuple(self.categorical_features),
+        )
+        self.network_ = distilled.network
+        self.candidates_ = distilled.candidates
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """Return the log-odds of an anomaly, shape (n,), of rows, shape (n, d)."""
+        check_is_fitted(self)
+        x = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
+        return self.network_(x).astype(np.float64)
+
+    def predict_proba(self, X: ArrayLike) -> Floats:
+        """Return the probability of each class, shape (n, 2), of rows, shape (n, d)."""
+        anomalous = sigmoid(self.decision_function(X))
+        return np.column_stack([1 - anomalous, anomalous])
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the more probable class, shape (n,), of rows, shape (n, d)."""
+        decision = self.decision_function(X)
+        return np.asarray(self.classes_[(decision > 0).astype(int)])
+
+
+@final
+class MultiTeacher(Distiller):
+    """`multi-teacher`: labelled rows in, an artefact out.
+
+    Parameters
+    ----------
+    config : MultiTeacherConfig
+        Every knob.
+    """
+
+    def __init__(self, config: MultiTeacherConfig) -> None:
+        self.config = config
+
+    def fit(self, items: Items, *, seed: int, workdir: Path, on_step: OnStep = ignore) -> Artefact:
+        """Learn from labelled rows; see `Distiller.fit`."""
+        batches = list(items.batches(1 << 16))
+        x = np.concatenate([b.x for b in batches])
+        y = np.concatenate([b.label for b in batches])
+        store = workdir / _fingerprint(x, y, self.config, seed)
+        store.mkdir(exist_ok=True)
+        distilled = distil(
+            x, y, self.config, seed=seed, categorical=items.spec.categorical, store=store, on_step=on_step
+        )
+        on_step(Step("exporting", 0, 1))
+        graph, difference = export(distilled.network, x)
+        on_step(Step("exporting", 1, 1))
+        training = {
+            "candidates": distilled.candidates,
+            "curves": distilled.curves,
+            "notes": distilled.notes,
+            "parity": {"largest": difference, "tolerance": PARITY},
+        }
+        return Artefact(
+            dict(distilled.network.tensors()), graph, items.spec, "multi-teacher", asdict(self.config), training
+        )
+
+
+def export(network: Network, x: Floats) -> tuple[bytes, float]:
+    """Export a student to ONNX and compare both on real rows, rows far away and rows of gaps."""
+    real = x[:: max(1, len(x) // 512)]
+    far = np.where(np.isnan(real), np.nan, real * 100.0 + 1e6)
+    rows = np.concatenate([real, far, np.full((1, x.shape[1]), np.nan)])
+    graph = to_onnx(
+        TorchNetwork(network),
+        rows[:2],
+        input_name="x",
+        output_names=["score"],
+        properties={"limbeck.method": "multi-teacher", "limbeck.columns": str(x.shape[1])},
+    )
+    return graph, check_parity(network(rows), run_onnx(graph, rows)[0], tolerance=PARITY)
+
+
+def _fingerprint(x: Floats, y: Labels, config: MultiTeacherConfig, seed: int) -> str:
+    """Name a run by everything that decides its teachers."""
+    digest = hashlib.sha256(np.ascontiguousarray(x).tobytes())
+    digest.update(y.tobytes())
+    digest.update(json.dumps([asdict(config), seed], sort_keys=True).encode())
+    return digest.hexdigest()[:16]
