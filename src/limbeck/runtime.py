@@ -1,0 +1,94 @@
+"""From an artefact to a scorer on one runtime; each runtime is imported only when it is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limbeck.contracts import Artefact, Scorer, Scores
+from limbeck.errors import ConfigError, PackageError
+from limbeck.network import Network
+from limbeck.spec import InputSpec
+
+__all__ = ["RUNTIMES", "NumpyScorer", "OnnxScorer", "scorer_for"]
+
+RUNTIMES = ("auto", "numpy", "onnx")
+ROWS = 65_536  # rows that a graph is given at once: bounds its memory
+
+
+def scorer_for(artefact: Artefact, runtime: str = "auto") -> Scorer:
+    """Make a scorer.
+
+    Parameters
+    ----------
+    artefact : Artefact
+        What learning left behind.
+    runtime : str
+        "numpy", "onnx", or "auto": numpy for tables, the fastest for one row.
+
+    Returns
+    -------
+    Scorer
+        Numpy in, numpy out.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such runtime.
+    PackageError
+        If the weights or the graph do not make a model.
+    """
+    if runtime not in RUNTIMES:
+        raise ConfigError(f"there is no runtime {runtime!r}", expected="one of " + ", ".join(RUNTIMES), got=runtime)
+    if runtime == "onnx":
+        return OnnxScorer(artefact.spec, _session(artefact.onnx))
+    try:
+        network = Network.from_tensors(artefact.weights)
+        network(np.zeros((1, len(artefact.spec.columns))))
+    except (KeyError, IndexError, ValueError) as error:
+        raise PackageError(
+            "the weights do not make a model for these columns", got=str(error), fix="make the package anew"
+        ) from error
+    return NumpyScorer(artefact.spec, network)
+
+
+@final
+@dataclass(frozen=True)
+class NumpyScorer:
+    """A tabular student in numpy."""
+
+    spec: InputSpec
+    network: Network
+
+    def __call__(self, x: NDArray[Any]) -> Scores:
+        """Score validated rows, float64 (n, d)."""
+        return Scores(self.network(x))
+
+
+@final
+@dataclass(frozen=True)
+class OnnxScorer:
+    """A graph in onnxruntime."""
+
+    spec: InputSpec
+    session: Any
+
+    def __call__(self, x: NDArray[Any]) -> Scores:
+        """Score validated rows, float64 (n, d)."""
+        name = self.session.get_inputs()[0].name
+        parts = [self.session.run(None, {name: x[i : i + ROWS]})[0] for i in range(0, max(1, len(x)), ROWS)]
+        return Scores(parts[0] if len(parts) == 1 else np.concatenate(parts))
+
+
+def _session(graph: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own that share no public base
+        raise PackageError("model.onnx cannot be loaded", got=str(error), fix="make the package anew") from error
