@@ -1,0 +1,45 @@
+"""A small CSV a benchmark appends to; rows that it already holds are not measured again."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+
+def machine() -> str:
+    """Describe the machine without naming it."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def versions() -> str:
+    """List the versions that decide the figures."""
+    return ", ".join(f"{n} {importlib.metadata.version(n)}" for n in ("limbeck", "torch", "lightgbm", "numpy"))
+
+
+def held(file: Path, **key: object) -> bool:
+    """Say whether a row with these values is there."""
+    if not file.exists():
+        return False
+    with file.open(newline="") as handle:
+        return any(all(row[k] == str(v) for k, v in key.items()) for row in csv.DictReader(handle))
+
+
+def append(file: Path, row: dict[str, object]) -> None:
+    """Add a row with versions and machine."""
+    full = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+    full |= {"versions": versions(), "machine": machine()}
+    fresh = not file.exists()
+    with file.open("a", newline="") as handle:
+        writer = csv.DictWriter(handle, list(full), lineterminator="\n")
+        if fresh:
+            writer.writeheader()
+        writer.writerow(full)
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    """Return every row."""
+    with file.open(newline="") as handle:
+        return list(csv.DictReader(handle))

@@ -1,0 +1,139 @@
+"""Files in, a results file out: streamed, in bounded memory, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from limbeck.contracts import OnStep, Step, ignore
+from limbeck.data.tables import TableSource, open_table, rows_of
+from limbeck.detector import Detector
+from limbeck.errors import InputError, LimbeckError, OutputError
+from limbeck.outputs import new_file, refuse_existing
+
+__all__ = ["RESULTS", "score"]
+
+RESULTS = (".parquet", ".csv", ".jsonl")
+ROWS = 65_536
+
+
+def score(
+    detector: Detector,
+    source: Any,
+    out: str | Path,
+    *,
+    id: str | None = None,
+    overwrite: bool = False,
+    on_step: OnStep = ignore,
+) -> int:
+    """Score a table into a file.
+
+    Parameters
+    ----------
+    detector : Detector
+        What judges.
+    source : path, frame, mapping or array
+        What `limbeck.fit` takes, with the columns named at fit; others are passed over.
+    out : path
+        A ``.parquet``, ``.csv`` or ``.jsonl`` file with the columns id, score, p_value, is_anomaly and, where there
+        were labels at fit, probability; one row for each row of the source, in its order.
+    id : str, optional
+        The column that names the rows; default: the one named at fit if the source has it, else the row's number.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    on_step : callable
+        Called with a `Step` as the work goes on.
+
+    Returns
+    -------
+    int
+        How many rows were scored.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be read, or its columns do not fit.
+    OutputError
+        If the place is taken or cannot be written.
+
+    Examples
+    --------
+    >>> limbeck.batch.score(detector, "new.parquet", "scores.parquet")  # doctest: +SKIP
+    5000000
+    """
+    out = Path(out)
+    if out.suffix.lower() not in RESULTS:
+        raise OutputError(
+            f"{out.name} is not a kind of results file", expected=", ".join(RESULTS), got=out.suffix or "no suffix"
+        )
+    refuse_existing(out, overwrite)
+    table = open_table(source, detector.spec, (id or detector.spec.id,))
+    if id is not None and id not in table.schema:
+        raise InputError(
+            f"{table.name} has no id column {id!r}", expected="one of " + ", ".join(list(table.schema)[:20]), got=id
+        )
+    id = id if id is not None or detector.spec.id not in table.schema else detector.spec.id
+    run = _Run(detector, table, id, on_step)
+    lazy = register_io_source(lambda columns, predicate, rows, size: run.results(), schema=run.schema())
+    with new_file(out, overwrite=overwrite) as partial:
+        try:
+            if out.suffix.lower() == ".parquet":
+                lazy.sink_parquet(partial)
+            elif out.suffix.lower() == ".csv":
+                lazy.sink_csv(partial)
+            else:
+                lazy.sink_ndjson(partial)
+        except (pl.exceptions.PolarsError, LimbeckError) as error:  # polars wraps what the source raised
+            raise run.failure or OSError(str(error)) from error
+    return run.done
+
+
+class _Run:
+    """One pass over a source; remembers how far it came, and an error that the writer would wrap."""
+
+    def __init__(self, detector: Detector, table: TableSource, id: str | None, on_step: OnStep) -> None:
+        self._detector, self._table, self._id, self._on_step = detector, table, id, on_step
+        self.done = 0
+        self.failure: LimbeckError | None = None
+
+    def schema(self) -> pl.Schema:
+        """Return the columns of the results."""
+        columns: dict[str, Any] = {
+            "id": self._table.schema[self._id] if self._id else pl.Int64(),
+            "score": pl.Float32(),
+            "p_value": pl.Float64(),
+            "is_anomaly": pl.Boolean(),
+        }
+        if self._detector.calibrator.affine is not None:
+            columns["probability"] = pl.Float64()
+        return pl.Schema(columns)
+
+    def results(self) -> Iterator[pl.DataFrame]:
+        """Yield results, a batch at a time."""
+        spec = self._detector.spec
+        needed = None
+        if self._table.named or not spec.named:
+            spec.require_columns(list(self._table.schema))
+            needed = [*spec.names, *([self._id] if self._id and self._id not in spec.names else [])]
+        try:
+            for frame in self._table.batches(ROWS, needed):
+                rows = rows_of(frame, spec, named=self._table.named, first_row=self.done)
+                verdicts = self._detector.judge(rows)
+                start, self.done = self.done, self.done + frame.height
+                columns = {
+                    "id": frame[self._id] if self._id else pl.int_range(start, self.done, eager=True),
+                    "score": verdicts.score,
+                    "p_value": verdicts.p_value,
+                    "is_anomaly": verdicts.is_anomaly,
+                }
+                if verdicts.probability is not None:
+                    columns["probability"] = verdicts.probability
+                self._on_step(Step("scoring", self.done, 0))
+                yield pl.DataFrame(columns)
+        except LimbeckError as error:
+            self.failure = error
+            raise

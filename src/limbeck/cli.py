@@ -1,0 +1,416 @@
+"""The command line: each command is a call into the modules beside it, imported only when it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+import limbeck
+from limbeck.errors import LimbeckError, LimbeckWarning
+
+if TYPE_CHECKING:
+    from limbeck.contracts import Step
+    from limbeck.detector import Detector
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="limbeck",
+    version=limbeck.__version__,
+    help="Distil heavy anomaly detectors into one small calibrated model.",
+    default_parameter=Parameter(negative=()),
+)
+
+
+@app.command
+def demo(what: Literal["table"] = "table", *, out: Path = Path("limbeck-demo"), seed: int = 0) -> None:
+    """Show the whole story on built-in data: fit, evaluate, report, score; about a minute.
+
+    Parameters
+    ----------
+    what : str
+        The kind of data.
+    out : Path
+        Folder for the data, the package, the scores and the report; what an earlier demo left there is replaced.
+    seed : int
+        Seed of the data and of everything random.
+    """
+    from limbeck.demo import demo_table
+
+    with _progress() as on_step:
+        result = demo_table(out, seed=seed, on_step=on_step)
+    print(f"{result.n_train:,} generated card payments to learn from, {result.n_test:,} others to test on.\n")
+    _print_candidates(result.detector)
+    _print_metrics(result.metrics, ("average_precision", "auroc", "recall_at_1pct_fpr", "ece"))
+    print(
+        f"false alarms: {result.metrics['false_alarm_rate']:.2%} of normal rows, {result.detector.alpha:.2%} promised\n"
+    )
+    print(f"package  {result.package}\nscores   {result.scores}\nreport   {result.report}")
+
+
+@app.command
+def fit(
+    source: str,
+    *,
+    out: Path,
+    method: str | None = None,
+    label: str | None = None,
+    alpha: float = 0.01,
+    config: Path | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative_iterable=())] = None,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    normal: str | None = None,
+    id: str | None = None,
+    ignore: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+) -> None:
+    """Learn a detector and write its package.
+
+    Parameters
+    ----------
+    source : str
+        A table (CSV, Parquet, Arrow, .npy, .npz) or a folder of Parquet or CSV parts.
+    out : Path
+        The package to write, by custom NAME.limbeck.
+    method : str
+        The method; `limbeck methods` lists them. Default: by the kind of source.
+    label : str
+        The label column: 0 and 1, booleans, or texts of which some mean normal.
+    alpha : float
+        The false-alarm rate to promise.
+    config : Path
+        A TOML file of configuration fields.
+    set_ : list of str
+        FIELD=VALUE, as often as needed; over what --config says.
+    seed : int
+        Seed of everything random.
+    resume : bool
+        Go on from the teachers that a killed run finished.
+    overwrite : bool
+        Replace an existing package.
+    normal : str
+        The label that means normal; every other one is then an anomaly.
+    id : str
+        The column that names the rows: not learned from, written beside the scores.
+    ignore : list of str
+        A column to leave out; as often as needed.
+    """
+    from limbeck.config import parse_assignment, read_toml
+    from limbeck.fitting import fit as learn
+    from limbeck.outputs import refuse_existing, working_folder
+    from limbeck.package import is_package
+
+    refuse_existing(out, overwrite, is_package)
+    values = (read_toml(config) if config else {}) | dict(map(parse_assignment, set_ or []))
+    with working_folder(out, resume=resume) as workdir, _progress() as on_step:
+        detector = learn(
+            source,
+            label=label,
+            method=method,
+            config=values,
+            alpha=alpha,
+            seed=seed,
+            normal=normal,
+            id=id,
+            ignore_columns=ignore or (),
+            workdir=workdir,
+            on_step=on_step,
+        )
+        detector.save(out, overwrite=overwrite)
+    _print_candidates(detector)
+    card = detector.card
+    for note in card.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(
+        f"threshold {card.threshold:.4f} for a false-alarm rate of {card.alpha:g} "
+        f"({card.n_calibration_normal:,} calibration normals)\npackage   {out}"
+    )
+
+
+@app.command
+def score(
+    package: Path,
+    source: str,
+    *,
+    out: Path,
+    engine: Literal["local"] = "local",
+    id: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Score a table into a results file, streamed.
+
+    Parameters
+    ----------
+    package : Path
+        A package that `limbeck fit` wrote.
+    source : str
+        A table with the columns used at fit; their order does not matter, others are passed over.
+    out : Path
+        A .parquet, .csv or .jsonl file: id, score, p_value, is_anomaly and, with labels at fit, probability.
+    engine : str
+        Where the work runs.
+    id : str
+        The column that names the rows. Default: the one named at fit, else the row's number.
+    overwrite : bool
+        Replace an existing file.
+    """
+    from limbeck.batch import score as run
+    from limbeck.outputs import refuse_existing
+
+    refuse_existing(out, overwrite)
+    detector = _load(package)
+    with _progress() as on_step:
+        rows = run(detector, source, out, id=id, overwrite=overwrite, on_step=on_step)
+    print(f"{rows:,} rows scored\nscores   {out}")
+
+
+@app.command
+def evaluate(
+    package: Path,
+    source: str,
+    *,
+    label: str | None = None,
+    json_: Annotated[Path | None, Parameter(name="--json")] = None,
+    report: Path | None = None,
+    normal: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Measure a package on labelled rows that it has not seen.
+
+    Parameters
+    ----------
+    package : Path
+        A package that `limbeck fit` wrote.
+    source : str
+        A table with the columns used at fit and a label column.
+    label : str
+        The label column. Default: the one named at fit.
+    json_ : Path
+        Write the metrics there as one flat JSON object; - for standard output.
+    report : Path
+        Write an HTML report there.
+    normal : str
+        The label that means normal. Default: the one named at fit.
+    overwrite : bool
+        Replace existing files.
+    """
+    from limbeck.evaluate import evaluate as run
+    from limbeck.outputs import new_file, refuse_existing
+
+    for file in (json_, report):
+        if file is not None and str(file) != "-":
+            refuse_existing(file, overwrite)
+    detector = _load(package)
+    with _progress() as on_step:
+        evaluation = run(detector, source, label=label, normal=normal, on_step=on_step)
+    text = json.dumps(evaluation.metrics, indent=1, allow_nan=False) + "\n"
+    if json_ is not None and str(json_) != "-":
+        with new_file(json_, overwrite=overwrite) as partial:
+            partial.write_text(text, "utf-8")
+    if str(json_) == "-":
+        sys.stdout.write(text)
+    else:
+        _print_metrics(evaluation.metrics, tuple(evaluation.metrics))
+    if report is not None:
+        from limbeck.report import report as draw
+
+        draw(detector, report, evaluation=evaluation, overwrite=overwrite)
+        print(f"report   {report}", file=sys.stderr if str(json_) == "-" else sys.stdout)
+
+
+@app.command
+def report(
+    package: Path,
+    source: str | None = None,
+    *,
+    out: Path,
+    label: str | None = None,
+    normal: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write an HTML report of a package, with plots of how it does on labelled rows if a source is given.
+
+    Parameters
+    ----------
+    package : Path
+        A package that `limbeck fit` wrote.
+    source : str
+        Labelled rows that it has not seen.
+    out : Path
+        The HTML file, one piece, readable offline.
+    label : str
+        The label column. Default: the one named at fit.
+    normal : str
+        The label that means normal. Default: the one named at fit.
+    overwrite : bool
+        Replace an existing file.
+    """
+    from limbeck.evaluate import evaluate as measure
+    from limbeck.outputs import refuse_existing
+    from limbeck.report import report as draw
+
+    refuse_existing(out, overwrite)
+    detector = _load(package)
+    evaluation = None
+    if source is not None:
+        with _progress() as on_step:
+            evaluation = measure(detector, source, label=label, normal=normal, on_step=on_step)
+    draw(detector, out, evaluation=evaluation, overwrite=overwrite)
+    print(f"report   {out}")
+
+
+@app.command
+def methods(name: str | None = None, *, json_: Annotated[bool, Parameter(name="--json", negative=())] = False) -> None:
+    """List the methods, or the configuration fields of one.
+
+    Parameters
+    ----------
+    name : str
+        A method.
+    json_ : bool
+        Print JSON.
+    """
+    from limbeck.config import config_class, describe
+    from limbeck.errors import ConfigError
+    from limbeck.methods import METHODS
+
+    if name is not None and name not in METHODS:
+        raise ConfigError(f"there is no method {name!r}", expected="one of " + ", ".join(METHODS), got=name)
+    if name is None:
+        rows = [(key, m.source, m.summary) for key, m in METHODS.items()]
+        head = ("method", "source", "summary")
+    else:
+        rows = describe(config_class(METHODS[name].config))
+        head = ("field", "default", "meaning")
+    if json_:
+        print(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1))
+    else:
+        _table(head, rows)
+
+
+@app.command
+def inspect(package: Path, *, json_: Annotated[bool, Parameter(name="--json", negative=())] = False) -> None:
+    """Show what a package holds.
+
+    Parameters
+    ----------
+    package : Path
+        A package that `limbeck fit` wrote.
+    json_ : bool
+        Print JSON.
+    """
+    import dataclasses
+
+    detector = _load(package)
+    card, spec = detector.card, detector.spec
+    if json_:
+        facts = dataclasses.asdict(card) | {"config": detector.artefact.config, "input": spec.to_json()}
+        print(json.dumps(facts, indent=1))
+        return
+    print(f"{card.name}: {card.method}, seed {card.seed}, made {card.created}")
+    print(f"{card.n_items:,} labelled rows, {card.n_anomalous:,} anomalous")
+    print(
+        f"threshold {card.threshold:.4f} for a false-alarm rate of {detector.alpha:g} "
+        f"({card.n_calibration_normal:,} calibration normals)\n"
+    )
+    _print_candidates(detector)
+    _table(("column", "kind", "categories"), [(c.name, c.kind, str(len(c.categories) or "")) for c in spec.columns])
+    for note in card.notes:
+        print(f"note: {note}")
+
+
+def _load(package: Path) -> Detector:
+    from limbeck.detector import Detector
+
+    return Detector.load(package)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Step], None]]:
+    """Show a bar for each stage on standard error; the stages appear as they come."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    bars = {}
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+
+        def on_step(step: Step) -> None:
+            if step.stage not in bars:
+                bars[step.stage] = progress.add_task(step.stage, total=step.total or None)
+            progress.update(bars[step.stage], completed=step.done, total=step.total or None)
+
+        yield on_step
+
+
+def _print_candidates(detector: Detector) -> None:
+    """Print the table of the student, its controls and its teachers."""
+    rows = []
+    for c in detector.artefact.training.get("candidates", []):
+        numbers = (f"{c[k]:.4f}" for k in ("average_precision", "auroc", "recall_at_1pct_fpr", "ece"))
+        rows.append((c["name"], *numbers))
+    if rows:
+        n = detector.artefact.training["candidates"][0]["n"]
+        print(f"on {n:,} validation rows that none of them saw:")
+        _table(("model", "average precision", "AUROC", "recall at 1 % FPR", "ECE"), rows)
+
+
+def _print_metrics(metrics: dict[str, float], names: tuple[str, ...]) -> None:
+    rows = [(n, str(v) if isinstance(v := metrics[n], int) else f"{v:.4f}") for n in names]
+    print("on rows that the package has never seen:")
+    _table(("metric", "value"), rows)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Print a table; numbers to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for i, title in enumerate(head):
+        numeric = bool(rows) and all(str(r[i]).replace(".", "").replace("-", "").isdigit() for r in rows)
+        table.add_column(title, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console(soft_wrap=False, width=None if sys.stdout.isatty() else 110).print(table)
+    print()
+
+
+def _show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    print(f"note: {message}", file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a user's mistake prints one clear message and exits with 1."""
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")  # other people's; ours are notes
+            warnings.simplefilter("always", LimbeckWarning)
+            warnings.showwarning = _show
+        try:
+            app(arguments)
+        except LimbeckError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+        except BrokenPipeError:  # the reader of a pipe went away
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
