@@ -93,7 +93,8 @@ def write(folder: Path, contents: Contents, *, overwrite: bool = False) -> None:
         If the place is taken or cannot be written.
     """
     artefact, calibrator = contents.artefact, contents.calibrator
-    tensors = {WEIGHTS: artefact.weights, CALIBRATION: {"normals": calibrator.normals}}
+    weights = dict(sorted(artefact.weights.items()))  # the same bytes whatever order they were loaded in
+    tensors = {WEIGHTS: weights, CALIBRATION: {"normals": calibrator.normals}}
     files = {name: save_tensors({k: np.ascontiguousarray(v) for k, v in t.items()}) for name, t in tensors.items()}
     files[GRAPH] = artefact.onnx
     files[CARD] = _card_text(contents).encode()

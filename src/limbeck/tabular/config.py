@@ -34,6 +34,7 @@ class MultiTeacherConfig:
     trees: int = knob(300, "boosting rounds of a LightGBM teacher", at_least(1))
     leaves: int = knob(31, "leaves of one tree", at_least(2))
     learning_rate: float = knob(0.05, "step of the boosting", share)
+    jobs: int = knob(0, "models taught at the same time, one thread each; 0 = one for each core", at_least(0))
     # the rows
     swap: int = knob(4, "synthetic rows for each real row, labelled by the committee; 0 = none", at_least(0))
     swap_share: float = knob(0.3, "chance of each value to be taken from another row", share)
