@@ -62,7 +62,8 @@ def score(
 
     Examples
     --------
-    >>> limbeck.batch.score(detector, "new.parquet", "scores.parquet")  # doctest: +SKIP
+    >>> from limbeck.batch import score
+    >>> score(detector, "new.parquet", "scores.parquet")  # doctest: +SKIP
     5000000
     """
     out = Path(out)

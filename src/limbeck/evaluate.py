@@ -74,7 +74,8 @@ def evaluate(
 
     Examples
     --------
-    >>> limbeck.evaluate.evaluate(detector, "test.parquet").metrics["auroc"]  # doctest: +SKIP
+    >>> from limbeck.evaluate import evaluate
+    >>> evaluate(detector, "test.parquet").metrics["auroc"]  # doctest: +SKIP
     0.98
     """
     spec = detector.spec
@@ -105,6 +106,10 @@ def evaluate(
     column = as_label_array(label, done) if not columns else columns[0].extend(_joined(columns[1:], columns[0]))
     y = labels_of(column, normal)
     known = y >= 0
+    if not known.any():
+        raise InputError(
+            "no row has a label", expected=f"0 | 1 in {label!r}", got=f"{done} rows without one", fix="--label COLUMN"
+        )
     y, score = y[known], score[known]
     probability = detector.calibrator.probability(score)
     return Evaluation(_measure(detector, y, score, probability), y, score, probability, table.name)

@@ -173,7 +173,10 @@ def fit(
         n_calibration_normal=int(calibrator.normals.size),
         alpha=promised,
         threshold=calibrator.threshold(promised),
-        metrics={c["name"]: c for c in artefact.training["candidates"]},
+        metrics={
+            c["name"]: {k: v for k, v in c.items() if k not in ("name", "role")}
+            for c in artefact.training["candidates"]
+        },
         notes=tuple(notes),
         versions=_versions(),
     )

@@ -285,7 +285,8 @@ def _card_text(contents: Contents) -> str:
         "",
         "## Metrics",
         "",
-        "On validation rows that none of the models saw; all calibrated alike.",
+        "On validation rows that none of the models saw; all calibrated alike."
+        + (" The shipped student was then taught again on all rows." if artefact.config.get("refit") else ""),
         "",
         "| model | average precision | AUROC | recall at 1 % false alarms | Brier | ECE (floor) |",
         "| --- | --- | --- | --- | --- | --- |",
