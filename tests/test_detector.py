@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from scipy import stats
+from strategies import rows
 
 import limbeck
 import limbeck.calibrate
@@ -17,7 +18,6 @@ from limbeck.data.transactions import transactions
 from limbeck.errors import ConfigError, InputError
 from limbeck.network import Network
 from limbeck.runtime import scorer_for
-from strategies import rows
 
 
 def gap(a, b):
