@@ -116,12 +116,8 @@ class _Run:
     def results(self) -> Iterator[pl.DataFrame]:
         """Yield results, a batch at a time."""
         spec = self._detector.spec
-        needed = None
-        if self._table.named or not spec.named:
-            spec.require_columns(list(self._table.schema))
-            needed = [*spec.names, *([self._id] if self._id and self._id not in spec.names else [])]
         try:
-            for frame in self._table.batches(ROWS, needed):
+            for frame in self._table.batches(ROWS, spec, self._id):
                 rows = rows_of(frame, spec, named=self._table.named, first_row=self.done)
                 verdicts = self._detector.judge(rows)
                 start, self.done = self.done, self.done + frame.height

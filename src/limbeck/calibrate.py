@@ -64,7 +64,7 @@ def fit_affine(score: ArrayLike, label: ArrayLike, *, spread: float = np.inf, st
     --------
     >>> line = fit_affine([-2.0, -1.0, 1.0, 2.0, -1.0, 1.0], [0, 0, 1, 1, 1, 0])
     >>> round(line.slope, 2), round(abs(line.intercept), 2)
-    (0.62, 0.0)
+    (0.76, 0.0)
     """
     s, y = np.asarray(score, dtype=np.float64), np.asarray(label, dtype=np.float64)
     if not np.isfinite(s).all():

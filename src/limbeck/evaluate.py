@@ -93,7 +93,7 @@ def evaluate(
             fix="name it: --label COLUMN",
         )
     scores, columns, done = [], [], 0
-    for frame in table.batches(ROWS):
+    for frame in table.batches(ROWS, spec, *text):
         rows = rows_of(frame, spec, named=table.named, first_row=done)
         scores.append(detector.scorer(rows).score)
         if isinstance(label, str):

@@ -62,9 +62,12 @@ class TableSource:
             raise InputError(f"{self.name} has no rows", expected="at least one row", got="0")
         return frame
 
-    def batches(self, size: int, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Yield the rows in their order, at most `size` at a time, and only some columns."""
-        rows = self.rows if columns is None else self.rows.select(columns)
+    def batches(self, size: int, spec: InputSpec | None = None, *more: str | None) -> Iterator[pl.DataFrame]:
+        """Yield the rows in their order, at most `size` at a time; only what a spec needs, and some more columns."""
+        rows = self.rows
+        if spec is not None and (self.named or not spec.named):
+            spec.require_columns(list(self.schema))
+            rows = rows.select(list(dict.fromkeys([*spec.names, *(m for m in more if m)])))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", pl.exceptions.UnstableWarning)

@@ -44,7 +44,7 @@ def swap_rows(
     --------
     >>> rows, base = swap_rows(np.eye(3), np.array([0, 0, 1], np.int8), 6, share=0.5, anomalous=0.5, seed=0)
     >>> rows.shape, base.tolist()
-    ((6, 3), [1, 1, 1, 0, 0, 0])
+    ((6, 3), [1, 1, 1, 1, 0, 0])
     """
     rng = np.random.default_rng(seed)
     positives = np.flatnonzero(y == 1)
