@@ -1,5 +1,5 @@
 # Works in a clean clone with nothing but Python 3.11: every target makes .venv first.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN = .venv/bin
 INSTALLED = .venv/.installed
 

@@ -1,5 +1,7 @@
 """What leaves torch repeats what came in, or does not leave."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -30,6 +32,13 @@ def test_the_graph_is_complete_and_dynamic(graph):
     assert session.get_modelmeta().custom_metadata_map["limbeck.a"] == "b"
     for n in (1, 2, 17):
         np.testing.assert_allclose(run_onnx(graph, np.full((n, 3), 4.0))[0], np.full(n, 9.0))
+
+
+def test_the_graph_names_no_path_of_the_machine(graph, detector):
+    for serialised in (graph, detector.artefact.onnx):
+        assert b".py" not in serialised and str(Path.cwd()).encode() not in serialised
+    weights = sum(a.nbytes for a in detector.artefact.weights.values())
+    assert len(detector.artefact.onnx) < weights + 8000, "no more than the weights and a few nodes"
 
 
 def test_the_gate_measures_and_refuses():

@@ -65,10 +65,19 @@ def to_onnx(
     finally:
         onnx_logger.setLevel(level)
     model = program.model_proto
+    _strip(model)
     onnx.helper.set_model_props(model, dict(properties))
     onnx.checker.check_model(model, full_check=True)
     serialised: bytes = model.SerializeToString(deterministic=True)
     return serialised
+
+
+def _strip(model: Any) -> None:
+    """Remove what the exporter notes for debugging: half the file, and paths of the machine that it ran on."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.ClearField("doc_string")
 
 
 def run_onnx(graph: bytes, x: NDArray[Any]) -> list[NDArray[Any]]:
