@@ -204,3 +204,32 @@ def test_fit_refuses_what_it_cannot_use():
     for bad in (np.nan, np.inf):
         with pytest.raises(InputError, match="not finite"):
             Calibrator.fit([1.0, bad], [0, 1])
+
+
+def test_the_threshold_is_exact_just_below_a_step():
+    calibrator = Calibrator.fit(np.arange(9.0), np.zeros(9))
+    alpha = 1 - 0.9  # 0.09999999999999998: nine normals promise 0.1, not this
+    try:
+        at = calibrator.threshold(alpha)
+    except InputError:
+        return
+    assert np.array_equal(np.array([8.5]) > at, calibrator.p_value([8.5]) <= alpha)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e6, 0), (1e9, 0), (1, 1e3), (1, 1e5)])
+def test_fit_affine_at_any_scale(scale, offset):
+    rng = np.random.default_rng(0)
+    s = rng.normal(size=2000)
+    y = (rng.random(2000) < sigmoid(1.5 * s - 1)).astype(int)
+    line = fit_affine(s * scale + offset, y)
+    assert line.slope * scale == pytest.approx(1.5, rel=0.2)
+    assert sigmoid(line(s * scale + offset)).mean() == pytest.approx(y.mean(), rel=0.01)
+
+
+def test_auroc_of_the_largest_scores():
+    assert auroc([0, 1], [-1.7e308, 1.7e308]) == 1.0
+
+
+def test_calibration_scores_beyond_float32():
+    with pytest.raises(InputError, match="not finite"):
+        Calibrator.fit([1e300, 0.0], [0, 0])

@@ -201,3 +201,9 @@ def test_every_resampler_and_student_can_be_chosen():
 def test_a_configuration_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         MultiTeacherConfig().trees = 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("resamplers", [1, 2]), ("ratio", 10**400)])
+def test_values_of_a_wrong_type_in_a_preset(name, value):
+    with pytest.raises(ConfigError, match=name):
+        config.replace(MultiTeacherConfig(), {name: value})

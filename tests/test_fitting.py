@@ -7,7 +7,7 @@ import pytest
 
 import limbeck
 from limbeck.checks import check_items
-from limbeck.data.tables import TableItems
+from limbeck.data.columns import TableItems
 from limbeck.errors import ConfigError, InputError
 from limbeck.evaluate import evaluate
 from limbeck.fitting import CALIBRATION_MOST, set_aside

@@ -248,3 +248,19 @@ def test_an_unknown_kind_of_column_is_refused():
     with pytest.raises(InputError, match="kind is unknown") as refused:
         InputSpec.from_json(values)
     assert refused.match("picture")
+
+
+@pytest.mark.parametrize("kind", ["numeric", "boolean"])
+def test_a_text_that_looks_like_a_number_is_refused_from_objects_too(kind):
+    with pytest.raises(InputError, match="not a number"):
+        InputSpec((Column("a", kind),)).encode({"a": np.array(["1.5", None], object)})
+
+
+def test_2d():
+    with pytest.raises(InputError):
+        InputSpec((Column("a", "numeric"),)).encode({"a": np.zeros((2, 2))})
+
+
+def test_2dc():
+    with pytest.raises(InputError):
+        InputSpec((Column("a", "categorical", ("1",)),)).encode({"a": np.zeros((2, 2))})

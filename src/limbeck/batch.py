@@ -10,7 +10,8 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from limbeck.contracts import OnStep, Step, ignore
-from limbeck.data.tables import TableSource, open_table, rows_of
+from limbeck.data.columns import rows_of
+from limbeck.data.tables import TableSource, open_table
 from limbeck.detector import Detector
 from limbeck.errors import InputError, LimbeckError, OutputError
 from limbeck.outputs import new_file, refuse_existing

@@ -42,7 +42,8 @@ def fit_affine(score: ArrayLike, label: ArrayLike, *, spread: float = np.inf, st
         0 | 1.
     spread : float, > 0
         Standard deviation of a normal prior on slope and intercept around (1, 0): with few anomalies the line stays
-        near "no change". Infinite = a prior of width 100, which only keeps separable data from running away.
+        near "no change". Infinite = no such prior, only one that keeps separable data from running away, whatever
+        the unit of the scores.
     steps : int
         Most Newton steps.
 
@@ -72,29 +73,35 @@ def fit_affine(score: ArrayLike, label: ArrayLike, *, spread: float = np.inf, st
             "a score to calibrate is not finite", expected="finite numbers", got=f"{(~np.isfinite(s)).sum()} others"
         )
     precision = 1.0 / min(spread, 100.0) ** 2
-    design = np.column_stack([s, np.ones_like(s)])
-    prior = np.array([1.0, 0.0])
+    middle, scale = float(s.mean()), float(s.std()) or 1.0
+    design = np.column_stack([(s - middle) / scale, np.ones_like(s)])  # scores on one footing, whatever their unit
+    back = np.array([[1.0 / scale, 0.0], [-middle / scale, 1.0]])  # from those coefficients to slope and intercept
+    held = back if np.isfinite(spread) else np.eye(2)  # what the prior speaks of
+    prior = np.array([1.0, 0.0]) if np.isfinite(spread) else np.zeros(2)
 
     def loss(w: Floats) -> float:
         z = design @ w
-        return float(np.logaddexp(0.0, np.where(y > 0, -z, z)).sum() + 0.5 * precision * ((w - prior) ** 2).sum())
+        fit = np.logaddexp(0.0, np.where(y > 0, -z, z)).sum()
+        return float(fit + 0.5 * precision * ((held @ w - prior) ** 2).sum())
 
-    w, value = prior.copy(), loss(prior)
+    w = np.array([0.0, 0.0])
+    value = loss(w)
     for _ in range(steps):
         p = sigmoid(design @ w)
-        gradient = design.T @ (p - y) + precision * (w - prior)
-        curvature = (design * (p * (1 - p))[:, None]).T @ design + precision * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        scale = 1.0
-        while scale > 1e-10 and loss(w - scale * step) > value:
-            scale /= 2
-        if scale <= 1e-10:
+        gradient = design.T @ (p - y) + precision * held.T @ (held @ w - prior)
+        curvature = (design * (p * (1 - p))[:, None]).T @ design + precision * held.T @ held
+        step = np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)
+        length = 1.0
+        while length > 1e-10 and loss(w - length * step) > value:
+            length /= 2
+        if length <= 1e-10:
             break
-        w = w - scale * step
+        w = w - length * step
         previous, value = value, loss(w)
         if previous - value <= 1e-12 * max(1.0, abs(value)):
             break
-    return Affine(float(w[0]), float(w[1]))
+    slope, intercept = back @ w
+    return Affine(float(slope), float(intercept))
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,8 @@ class Calibrator:
         InputError
             If there is no normal row, or a score is not finite.
         """
-        s, y = np.asarray(score, dtype=np.float32), np.asarray(label)
+        with np.errstate(over="ignore"):
+            s, y = np.asarray(score, dtype=np.float64).astype(np.float32), np.asarray(label)
         normals = np.sort(s[y == 0])
         if normals.size == 0:
             raise InputError(
@@ -197,6 +205,7 @@ class Calibrator:
         """
         m = self.normals.size
         allowed = int(np.floor(alpha * (m + 1) + 1e-9))  # how many of m + 1 exchangeable rows may be alarmed
+        allowed -= allowed / (m + 1) > alpha  # exactly where p_value <= alpha
         if not 1 <= allowed <= m:
             raise InputError(
                 f"a false-alarm rate of {alpha:g} cannot be promised",

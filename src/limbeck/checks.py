@@ -102,7 +102,7 @@ def verdicts_are_well_formed(detector: Detector, x: Rows) -> None:
 def verdicts_agree(detector: Detector, x: Rows) -> None:
     """A row is anomalous exactly where its p-value is at most alpha; p-values fall as scores rise."""
     v = detector.judge(x)
-    assert (v.is_anomaly == (v.p_value <= detector.alpha + 1e-12)).all()
+    assert (v.is_anomaly == (v.p_value <= detector.alpha)).all()
     order = np.argsort(v.score)
     assert (np.diff(v.p_value[order]) <= 0).all()
 

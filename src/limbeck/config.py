@@ -135,7 +135,7 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
             parts = value.split(",") if isinstance(value, str) else list(value)
             return tuple(p.strip() for p in parts if p.strip())
         return str(value)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         wanted = "a comma-separated list" if typing.get_origin(kind) is tuple else f"a value of type {kind.__name__}"
         raise ConfigError(f"the field {name!r} cannot have this value", expected=wanted, got=repr(value)) from error
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from limbeck import package
 from limbeck.calibrate import Calibrator
 from limbeck.contracts import Artefact, Card, Scorer, Verdicts
-from limbeck.data.tables import open_table, rows_of
+from limbeck.data.columns import rows_of
+from limbeck.data.tables import open_table
 from limbeck.runtime import scorer_for
 from limbeck.spec import InputSpec
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from limbeck import metrics
 from limbeck.contracts import OnStep, Step, ignore
-from limbeck.data.tables import as_label_array, labels_of, open_table, rows_of
+from limbeck.data.columns import as_label_array, labels_of, rows_of
+from limbeck.data.tables import open_table
 from limbeck.detector import Detector
 from limbeck.errors import InputError
 

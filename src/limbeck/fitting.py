@@ -21,7 +21,8 @@ import limbeck
 from limbeck import config as configuration
 from limbeck.calibrate import Calibrator
 from limbeck.contracts import Card, Distiller, OnStep, Step, ignore
-from limbeck.data.tables import TableItems, TableSource, as_label_array, labels_of, open_table, rows_of
+from limbeck.data.columns import TableItems, as_label_array, labels_of, rows_of
+from limbeck.data.tables import TableSource, open_table
 from limbeck.detector import Detector
 from limbeck.errors import ConfigError, InputError, LimbeckWarning
 from limbeck.methods import METHODS

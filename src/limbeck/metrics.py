@@ -60,7 +60,7 @@ def _counts(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats,
     """Return distinct scores from the highest down, and the true and false alarms at or above each."""
     order = np.argsort(-score, kind="stable")
     s, hit = score[order], positive[order]
-    last = np.flatnonzero(np.diff(s, append=np.nan) != 0)  # last row of each run of equal scores
+    last = np.flatnonzero(np.append(s[1:] != s[:-1], True))  # last row of each run of equal scores
     true = np.cumsum(hit)[last].astype(np.float64)
     return s[last], true, (last + 1) - true
 

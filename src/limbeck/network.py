@@ -51,7 +51,7 @@ class Features:
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the network's inputs, float32 (n, p), of raw rows, float64 (n, d)."""
-        raw = x if self.number.size == x.shape[1] else x[:, self.number]  # (n, a)
+        raw = x if self._all_in_order(x.shape[1]) else x[:, self.number]  # (n, a)
         with np.errstate(over="ignore"):
             z = (raw - self.centre) / self.scale
         missing = np.isnan(z)
@@ -68,6 +68,13 @@ class Features:
         if self.onehot_column.size:
             parts.append((x[:, self.onehot_column] == self.onehot_code).astype(np.float32))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _all_in_order(self, columns: int) -> bool:
+        return self.number.size == columns and self._ascending
+
+    @cached_property
+    def _ascending(self) -> bool:
+        return bool((self.number[1:] > self.number[:-1]).all())
 
 
 @dataclass(frozen=True)

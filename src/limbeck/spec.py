@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from limbeck.errors import InputError
 
-__all__ = ["Column", "InputSpec", "as_text"]
+__all__ = ["Column", "InputSpec", "as_array", "as_text"]
 
+BOOLEAN_WORDS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 KINDS = ("numeric", "boolean", "categorical")
 
 
@@ -42,6 +43,17 @@ def as_text(value: Any) -> str | None:
         return str(int(value)) if float(value).is_integer() else repr(float(value))
     text = str(value)
     return None if text in ("<NA>", "NaT") else text
+
+
+def as_array(values: Any) -> NDArray[Any]:
+    """Return values as an array; a list's items stay what they are, since numpy would turn mixed ones into text."""
+    if not isinstance(values, (list, tuple)):
+        return np.atleast_1d(np.asarray(values))
+    if any(isinstance(v, (list, tuple, np.ndarray)) for v in values):
+        return np.empty((len(values), 0))  # not a column, and refused as such
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,7 @@ class InputSpec:
         self.require_columns(list(columns))
         if not self.columns:
             return np.empty((0, 0))
-        encoded = [self._encode(c, np.asarray(columns[c.name]), first_row) for c in self.columns]
+        encoded = [self._encode(c, as_array(columns[c.name]), first_row) for c in self.columns]
         if len({a.size for a in encoded}) > 1:
             raise InputError(
                 "the columns have different lengths",
@@ -177,7 +189,8 @@ class InputSpec:
         return cls(columns, values["named"], values["label"], values["normal"], values["id"], values["kind"])
 
     def _encode(self, column: Column, values: NDArray[Any], first_row: int) -> NDArray[np.float64]:
-        values = np.atleast_1d(values)
+        if values.ndim != 1:
+            raise InputError(f"column {column.name!r} has the wrong shape", expected="(n,)", got=str(values.shape))
         if column.kind == "categorical":
             codes = {c: float(i) for i, c in enumerate(column.categories)}
             codes[None] = np.nan  # type: ignore[index]  # missing
@@ -189,12 +202,12 @@ class InputSpec:
             )
         if values.dtype.kind in "bif":
             return values.astype(np.float64)
-        if values.dtype.kind in "uO":
-            try:
-                return np.array([np.nan if as_text(v) is None else v for v in values.tolist()], dtype=np.float64)
-            except (TypeError, ValueError):
-                pass
-        row, bad = next(((i, v) for i, v in enumerate(values.tolist()) if not _is_number(v)), (0, values.dtype))
+        items = values.tolist()
+        if column.kind == "boolean":
+            items = [BOOLEAN_WORDS.get(v.strip().lower(), v) if isinstance(v, str) else v for v in items]
+        if values.dtype.kind not in "mM" and all(map(_is_number, items)):
+            return np.array([np.nan if as_text(v) is None else float(v) for v in items], dtype=np.float64)
+        row, bad = next(((i, v) for i, v in enumerate(items) if not _is_number(v)), (0, values.dtype))
         raise InputError(
             f"column {column.name!r} holds something that is not a number",
             expected=column.kind,

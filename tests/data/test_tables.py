@@ -11,16 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck.contracts import Batch
-from limbeck.data.tables import (
-    TABLE_SUFFIXES,
-    TableItems,
-    as_columns,
-    as_label_array,
-    labels_of,
-    open_table,
-)
+from limbeck.data.columns import TableItems, as_columns, as_label_array, labels_of
+from limbeck.data.tables import TABLE_SUFFIXES, open_table
 from limbeck.errors import InputError
 from limbeck.spec import Column, InputSpec
+from limbeck.tabular.encode import learn_spec
 
 nan = float("nan")
 SPEC = InputSpec(
@@ -563,3 +558,114 @@ def test_items_come_in_batches_with_their_row_numbers(size):
     np.testing.assert_array_equal(np.concatenate([b.x for b in batches]), ENCODED)
     assert np.concatenate([b.label for b in batches]).tolist() == [0, 1, 0, -1, 0]
     assert [i for b in batches for i in b.id] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("values", [[np.float64(1.5), None, 2], [np.int64(1), 2, None], [Decimal("1.5"), None]])
+def test_numbers_in_an_object_column_are_numbers(values):
+    assert open_table({"a": np.array(values, object)}).schema["a"].is_numeric()
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"), [(["a", float("nan")], [0, np.nan]), (["a", 1.0], [0, 1]), (["a", True], [0, 2])]
+)
+@pytest.mark.parametrize("by", ["spec", "table"])
+def test_lists_of_mixed_values(values, codes, by):
+    spec = InputSpec((Column("c", "categorical", ("a", "1", "true")),))
+    columns = {"c": values} if by == "spec" else as_columns(open_table({"c": values}).frame(), ["c"])
+    np.testing.assert_array_equal(spec.encode(columns)[:, 0], codes)
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_column(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbfcode,v\n007,1\n008,2\n")
+    spec = InputSpec((Column("code", "categorical", ("007", "008")),))
+    assert spec.encode(as_columns(open_table(tmp_path / "t.csv", spec).frame(), ["code"]))[:, 0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", [" code", "a,b"])
+def test_a_header_name_with_space_or_comma_keeps_its_kind(tmp_path, name):
+    (tmp_path / "t.csv").write_text(f'"{name}",v\n007,1\n')
+    spec = InputSpec((Column(name, "categorical", ("007",)),))
+    assert open_table(tmp_path / "t.csv", spec).schema[name] == pl.String
+
+
+def test_a_semicolon_file_with_a_comma_in_a_quoted_name(tmp_path):
+    (tmp_path / "t.csv").write_text('"a,b";c\n1;2\n')
+    assert list(open_table(tmp_path / "t.csv").schema) == ["a,b", "c"]
+
+
+def test_a_boolean_column_that_starts_empty(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n" + ",1\n" * 10_001 + "true,0\n")
+    spec = InputSpec((Column("a", "boolean"),))
+    assert spec.encode(as_columns(open_table(tmp_path / "t.csv", spec).frame(), ["a"]))[-1, 0] == 1
+
+
+@pytest.mark.parametrize("folder", ["parts [1]", "parts*"])
+def test_a_folder_whose_name_has_wildcards(tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / folder / "1.parquet")
+    (tmp_path / "partsx").mkdir()
+    pl.DataFrame({"a": [2]}).write_parquet(tmp_path / "partsx" / "1.parquet")
+    assert open_table(tmp_path / folder).frame()["a"].to_list() == [1]
+
+
+def test_hidden_parts_are_passed_over(tmp_path):
+    (tmp_path / "1.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "._1.csv").write_bytes(b"Mac OS X\n\n")
+    assert open_table(tmp_path).frame().rows() == [(1, 2)]
+
+
+def test_parts_with_capital_suffixes(tmp_path):
+    (tmp_path / "1.CSV").write_text("a,b\n1,2\n")
+    assert open_table(tmp_path).frame().rows() == [(1, 2)]
+
+
+def test_sources_that_do_not_fit_are_refused_not_a_traceback_unequal():
+    with pytest.raises(InputError):
+        open_table({"a": [1, 2], "b": [1, 2, 3]})
+
+
+def test_one_row_with_a_missing_value():
+    assert open_table({"a": None, "b": 1.0}).frame().height == 1
+
+
+@pytest.mark.parametrize(
+    "values", [np.array(["2024-01-01"], "M8[s]"), np.array([1], "m8[s]"), np.array(["2024"], "M8[Y]")]
+)
+def test_dates_of_every_resolution_stay_dates(values):
+    assert open_table({"a": values}).schema["a"].is_temporal()
+
+
+def test_periods():
+    with pytest.raises(InputError):
+        learn_spec(open_table(pandas.DataFrame({"a": pandas.period_range("2020", periods=2)})).frame())
+
+
+def test_names_that_repeat_are_refused(tmp_path):
+    np.savez(tmp_path / "t.npz", X=np.ones((3, 2)), columns=np.array(["a", "a"]))
+    with pytest.raises(InputError):
+        open_table(tmp_path / "t.npz")
+
+
+def test_npz_garbled(tmp_path):
+    np.savez_compressed(tmp_path / "t.npz", X=np.random.default_rng(0).normal(size=(1000, 5)))
+    content = bytearray((tmp_path / "t.npz").read_bytes())
+    content[300:2000] = np.random.default_rng(1).bytes(1700)
+    (tmp_path / "t.npz").write_bytes(content)
+    with pytest.raises(InputError, match="cannot read"):
+        open_table(tmp_path / "t.npz")
+
+
+def test_npz_cut(tmp_path):
+    np.savez(tmp_path / "t.npz", X=np.ones((50, 3)))
+    (tmp_path / "t.npz").write_bytes((tmp_path / "t.npz").read_bytes()[:600])
+    with pytest.raises(InputError, match="cannot read"):
+        open_table(tmp_path / "t.npz")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [[0, 1, None], pandas.Series(["normal", "bad", None]), np.array([True, False, None], object)],
+    ids=["ints", "pandas", "bools"],
+)
+def test_missing_labels_beside_an_array(label):
+    assert labels_of(as_label_array(label, 3))[2] == -1

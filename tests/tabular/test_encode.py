@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.data.tables import as_columns
+from limbeck.data.columns import as_columns
+from limbeck.data.tables import open_table
 from limbeck.errors import InputError
 from limbeck.spec import Column
 from limbeck.tabular.encode import learn_features, learn_spec
@@ -251,3 +252,25 @@ def test_every_column_gives_finite_inputs_and_a_positive_scale(values):
     seen = {v for v in values if v == v}
     assert found.number.tolist() == ([0] if len(seen) > 1 else [])
     assert found.indicator.tolist() == ([0] if seen and len(seen) and any(v != v for v in values) else [])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        np.array([[1.5, "x"], [2, "y"], [None, "x"]], object),
+        np.array([[1.0, 2.0], [3.0, 4.0]], object),
+        np.arange(4.0).reshape(2, 2).astype(np.longdouble),
+    ],
+    ids=["mixed", "numbers", "longdouble"],
+)
+def test_arrays_of_objects_can_be_learned(source):
+    spec, _ = learn_spec(open_table(source).frame())
+    assert spec.columns[0].kind == "numeric"
+
+
+@pytest.mark.parametrize("values", [[1.5e308, -1.5e308], [1.5e308, 1.6e308]])
+def test_the_largest_values_have_a_finite_centre_and_scale(values):
+    f = learn_features(np.repeat(values, 50)[:, None])
+    assert (
+        np.isfinite(f.centre).all() and np.isfinite(f.scale).all() and len(np.unique(f(np.array(values)[:, None]))) == 2
+    )

@@ -207,3 +207,35 @@ def test_the_same_seed_gives_the_same_rows(name):
     np.testing.assert_array_equal(first.x, again.x)
     np.testing.assert_array_equal(first.y, again.y)
     assert np.array_equal(first.x, other.x, equal_nan=True) == (name == "none")
+
+
+@pytest.mark.parametrize("name", ["ros", "smote", "borderline"])
+@pytest.mark.parametrize(("normal", "anomalous"), [(41, 40), (51, 49), (5, 1), (2, 1)])
+def test_nearly_balanced_or_tiny_folds_can_be_resampled(name, normal, anomalous):
+    x = np.random.default_rng(0).normal(size=(normal + anomalous, 2))
+    y = np.r_[np.zeros(normal), np.ones(anomalous)].astype(np.int8)
+    found = resample(name, x, y, learn_features(x), ratio=0.25, seed=0)
+    assert (found.y == 1).sum() >= anomalous
+
+
+def test_borderline_that_makes_nothing_says_so():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 3)), np.r_[np.zeros(180), np.ones(20)].astype(np.int8)
+    x[180:] += 50
+    found = resample("borderline", x, y, learn_features(x), ratio=0.25, seed=0)
+    assert found.reason or (found.y == 1).sum() > 20
+
+
+def test_smote_far():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 3)), np.r_[np.zeros(180), np.ones(20)].astype(np.int8)
+    x[190:193, 1] = [1e308, -1e308, 1e200]
+    assert np.isfinite(resample("smote", x, y, learn_features(x), ratio=0.25, seed=0).x).all()
+
+
+def test_smote_far_scale():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 3)), np.r_[np.zeros(180), np.ones(20)].astype(np.int8)
+    x[:, 1] *= 1e-3
+    x[190:193, 1] = [1e308, -1e308, 1e200]
+    assert np.isfinite(resample("smote", x, y, learn_features(x), ratio=0.25, seed=0).x).all()

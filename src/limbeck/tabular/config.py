@@ -43,7 +43,7 @@ class MultiTeacherConfig:
     # the student
     student: str = knob("small", "size: " + ", ".join(f"{k} {v}" for k, v in STUDENTS.items()), one_of(*STUDENTS))
     soft: float = knob(0.7, "weight of the committee's word against the label's, on real rows", share)
-    temperature: float = knob(2.0, "softens the committee's log-odds", at_least(0.1))
+    temperature: float = knob(2.0, "softens the committee's log-odds", between(0.1, 100))
     steps: int = knob(4000, "optimiser steps of a student", at_least(1))
     batch: int = knob(512, "rows in a step", at_least(2))
     student_rate: float = knob(3e-3, "peak learning rate of a student", share)

@@ -60,6 +60,8 @@ def learn_spec(
     for series in frame.iter_columns():
         if series.name in (label, id):
             continue
+        if series.dtype == pl.Object or not named:
+            _refuse_unlearnable(series)
         if not named:  # rows come by position: every place counts
             columns.append(Column(series.name, "boolean" if series.dtype == pl.Boolean else "numeric"))
         elif series.null_count() == series.len() or (series.dtype.is_float() and series.is_nan().all()):
@@ -67,6 +69,7 @@ def learn_spec(
         elif series.n_unique() == 1:
             notes.append(f"column {series.name!r} has one value only and was left out")
         else:
+            _refuse_unlearnable(series)
             column, note = _learn_column(series, max_categories)
             columns.append(column)
             notes += [note] if note else []
@@ -79,21 +82,26 @@ def learn_spec(
     return InputSpec(tuple(columns), named, label, normal, id), notes
 
 
-def _learn_column(series: pl.Series, max_categories: int) -> tuple[Column, str | None]:
+def _refuse_unlearnable(series: pl.Series) -> None:
     name, dtype = series.name, series.dtype
-    if dtype == pl.Boolean:
-        return Column(name, "boolean"), None
-    if dtype.is_numeric():
-        return Column(name, "numeric"), None
     if dtype.is_temporal():
         raise _date(name, str(dtype))
-    if dtype not in (pl.String, pl.Categorical) and not isinstance(dtype, pl.Enum):
+    texts = dtype in (pl.String, pl.Categorical) or isinstance(dtype, pl.Enum)
+    if not (texts or dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
         raise InputError(
             f"column {name!r} is of a kind that cannot be learned from",
             got=str(dtype),
             expected="numbers, booleans or texts",
             fix=f"leave it out: --ignore {name}",
         )
+
+
+def _learn_column(series: pl.Series, max_categories: int) -> tuple[Column, str | None]:
+    name, dtype = series.name, series.dtype
+    if dtype == pl.Boolean:
+        return Column(name, "boolean"), None
+    if dtype.is_numeric():
+        return Column(name, "numeric"), None
     texts = series.cast(pl.String)
     sample = texts.drop_nulls().head(1000).to_list()
     if sum(bool(DATE.fullmatch(t)) for t in sample) > 0.9 * len(sample):
@@ -164,7 +172,7 @@ def learn_features(x: NDArray[np.float64], categorical: tuple[int, ...] = ()) ->
             centre.append(0.5)
             scale.append(0.5)
         else:
-            middle = float(np.median(seen))
+            middle = 2.0 * float(np.median(seen / 2.0))  # halves, so that no sum overflows
             centre.append(middle)
             scale.append(_spread(seen))
     places = np.array(onehot, dtype=np.int64).reshape(-1, 2)
@@ -179,11 +187,12 @@ def learn_features(x: NDArray[np.float64], categorical: tuple[int, ...] = ()) ->
 
 
 def _spread(seen: NDArray[np.float64]) -> float:
-    """Return a robust standard deviation that is never zero."""
+    """Return a robust standard deviation that is finite and never zero."""
+    half = seen / 2.0  # so that no difference overflows
     for low, high, width in ((25, 75, 1.349), (5, 95, 3.290), (1, 99, 4.653)):
-        a, b = np.percentile(seen, (low, high))
+        a, b = np.percentile(half, (low, high))
         if b > a:
-            return float((b - a) / width) or float(seen.max() - seen.min())
+            return min(2.0 * float((b - a) / width), 1e308) or 5e-324
     with np.errstate(over="ignore"):
-        deviation = float(seen.std())
-    return deviation if 0 < deviation < np.inf else float(seen.max() / 2 - seen.min() / 2) or 1.0
+        deviation = 2.0 * float(half.std())
+    return deviation if 0 < deviation < np.inf else float(half.max() - half.min()) or 1.0

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limbeck.errors import require
-from limbeck.network import Features
+from limbeck.network import REACH, Features
 
 __all__ = ["Resampled", "resample"]
 
@@ -76,7 +76,10 @@ def resample(
     over = require("imblearn.over_sampling", "train")
     under = require("imblearn.under_sampling", "train")
     if used in ("smote", "borderline"):
-        return _invent(used, x, y, features, aim, seed, over, categorical)
+        invented = _invent(used, x, y, features, aim, seed, over, categorical)
+        if len(invented.y) > len(y):
+            return invented
+        used, reason = "ros", "no anomaly lies near the border"
     if used == "tomek":
         rng = np.random.default_rng(seed)
         normal = np.flatnonzero(y == 0)
@@ -94,7 +97,8 @@ def _possible(name: str, positives: int, negatives: int, aim: float, categorical
     """Return the resampler that can run here, and the reason where it is another one."""
     if name in ("none", "tomek"):
         return name, ""
-    if positives >= aim * negatives * 0.99:
+    missing = aim * negatives - positives  # how many anomalies an over-sampler would add
+    if int(missing) < 1 if name != "rus" else positives >= aim * negatives * 0.99:
         return "none", "the classes are balanced already"
     if name in ("smote", "borderline") and positives <= NEIGHBOURS:
         return "ros", f"{positives} anomalies are too few for {NEIGHBOURS} neighbours"
@@ -121,7 +125,9 @@ def _invent(
 ) -> Resampled:
     """Add anomalies between known ones; the given rows stay as they are."""
     number = features.number
-    z = np.nan_to_num((x[:, number] - features.centre) / features.scale, nan=0.0)  # (n, a)
+    with np.errstate(over="ignore"):
+        z = (x[:, number] - features.centre) / features.scale
+    z = np.clip(np.nan_to_num(z, nan=0.0), -REACH, REACH)  # (n, a)
     codes = np.nan_to_num(x[:, list(categorical)], nan=-1.0)  # (n, k); missing is a category of its own
     together = np.hstack([z, codes])
     options = {"sampling_strategy": aim, "random_state": seed, "k_neighbors": NEIGHBOURS}
