@@ -132,10 +132,10 @@ def test_labels_that_mean_nothing_are_said(table):
 
 
 def test_a_control_that_wins_is_said():
-    from limbeck.tabular.multi_teacher import _verdict
+    from limbeck.tabular.candidates import verdict
 
     rows = [{"role": r, "average_precision": v} for r, v in (("distilled", 0.5), ("control", 0.6), ("labels", 0.4))]
-    assert len(_verdict(rows)) == 1 and "control" in _verdict(rows)[0] and "0.600" in _verdict(rows)[0]
+    assert len(verdict(rows)) == 1 and "control" in verdict(rows)[0] and "0.600" in verdict(rows)[0]
 
 
 def test_too_few_rows():

@@ -26,13 +26,13 @@ from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from limbeck import metrics
 from limbeck.calibrate import Affine, fit_affine, sigmoid
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, Step, ignore
 from limbeck.errors import InputError, LimbeckWarning
 from limbeck.graph import check_parity, run_onnx, to_onnx
 from limbeck.network import Features, Network
 from limbeck.tabular.augment import swap_rows
+from limbeck.tabular.candidates import ROLES, measure, verdict
 from limbeck.tabular.config import STUDENTS, MultiTeacherConfig
 from limbeck.tabular.encode import learn_features
 from limbeck.tabular.student import Lessons, TorchNetwork, train_student
@@ -44,7 +44,6 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
 PARITY = 1e-5  # of the ONNX graph's scores, relative where they exceed 1
 FEWEST = 3  # rows of each label: one to validate on, two to be taught in turn
-STUDENT_ROLES = ("distilled", "control", "labels")
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,9 @@ def distil(
     rounds = 2 if config.refit else 1
     progress = _Progress(on_step, config, rounds)
     taught = _Round(x[~outside], y[~outside], config, seed, categorical, _folder(store, "measured"), progress)
-    students = {role: taught.student(role) for role in STUDENT_ROLES}
-    candidates = _measure(students, taught.committee, x[outside], y[outside])
-    notes = taught.notes + _verdict(candidates)
+    students = {role: taught.student(role) for role in ROLES}
+    candidates = measure(students, taught.committee, x[outside], y[outside])
+    notes = taught.notes + verdict(candidates)
     network = students["distilled"]
     score = network(x[outside]).astype(np.float64)
     if config.refit:
@@ -126,7 +125,7 @@ class _Progress:
         self._teachers = 0
         self._students = 0
         self._of_teachers = rounds * len(config.resamplers)
-        self._of_students = (len(STUDENT_ROLES) + rounds - 1) * config.steps
+        self._of_students = (len(ROLES) + rounds - 1) * config.steps
 
     def round_of_teachers(self) -> Callable[[str, int], None]:
         """Return a callback that counts on from the rounds before."""
@@ -214,52 +213,6 @@ def _held_out(y: Labels, part: float, seed: int) -> NDArray[np.bool_]:
         rows = np.flatnonzero(y == value)
         outside[rng.choice(rows, min(len(rows) - 2, max(1, round(part * len(rows)))), replace=False)] = True
     return outside
-
-
-def _measure(students: dict[str, Network], committee: Committee, x: Floats, y: Labels) -> list[dict[str, Any]]:
-    """Measure every model on rows that none saw; each gets the same kind of calibration, itself cross-fitted."""
-    scores: list[tuple[str, str, Floats, int]] = [
-        (role, role, network(x).astype(np.float64), network.size) for role, network in students.items()
-    ]
-    scores.append(("committee", f"committee of {len(committee.members)}", committee.log_odds(x), 0))
-    scores += [("teacher", f"teacher {m.resampler}", m.log_odds(x), 0) for m in committee.members]
-    rows = []
-    for role, name, score, size in scores:
-        calibrated = _cross_fitted(score, y)
-        probability = sigmoid(calibrated)
-        rows.append({
-            "role": role, "name": name, "weights": size,
-            "average_precision": metrics.average_precision(y, score), "auroc": metrics.auroc(y, score),
-            "recall_at_1pct_fpr": metrics.recall_at_fpr(y, score, 0.01), "f1_max": metrics.f1_max(y, score),
-            "log_loss": metrics.log_loss(y, calibrated), "brier": metrics.brier(y, probability),
-            "ece": metrics.ece(y, probability), "ece_floor": metrics.ece_floor(probability),
-            "n": len(y), "n_anomalous": int(y.sum()),
-        })  # fmt: skip
-    return rows
-
-
-def _cross_fitted(score: Floats, y: Labels) -> Floats:
-    """Calibrate each half of the rows by the line of the other half."""
-    half = np.zeros(len(y), dtype=bool)
-    for value in (0, 1):
-        half[np.flatnonzero(y == value)[::2]] = True
-    calibrated = np.empty(len(y))
-    for part in (half, ~half):
-        if part.any():
-            calibrated[part] = fit_affine(score[~part], y[~part], spread=3.0)(score[part])
-    return calibrated
-
-
-def _verdict(candidates: list[dict[str, Any]]) -> list[str]:
-    """Say plainly where distillation did not pay."""
-    ap = {c["role"]: c["average_precision"] for c in candidates if c["role"] in STUDENT_ROLES}
-    words = {"control": "the control (same rows, no teacher)", "labels": "the plain student of the labels"}
-    return [
-        f"the distilled student's average precision ({ap['distilled']:.3f}) is not above that of {words[other]} "
-        f"({ap[other]:.3f}) on the validation rows"
-        for other in words
-        if ap["distilled"] <= ap[other]
-    ]
 
 
 def _fold_in(network: Network, score: Floats, y: Labels) -> Network:
