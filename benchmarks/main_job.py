@@ -29,7 +29,7 @@ from _results import append, held, read
 
 from limbeck import metrics
 from limbeck.calibrate import fit_affine, sigmoid
-from limbeck.data.tables import labels_of, rows_of
+from limbeck.data.columns import labels_of, rows_of
 from limbeck.detector import Detector
 from limbeck.fitting import set_aside
 from limbeck.tabular.config import MultiTeacherConfig
