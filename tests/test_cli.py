@@ -515,3 +515,15 @@ def test_a_full_disk(package, files, tmp_path, monkeypatch, run):
         "--resume",
     )
     assert again.returncode == 0, again.stderr
+
+
+def test_a_full_disk_while_teaching(files, tmp_path, monkeypatch, run):
+    import numpy
+
+    def full(*arguments, **more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(numpy, "savez", full)
+    out = tmp_path / "x.limbeck"
+    refused(run("fit", files / "train.parquet", "--label", "fraud", "--out", out, *FAST), "No space left", "free some")
+    assert not any(tmp_path.iterdir())

@@ -200,7 +200,7 @@ def test_only_what_is_not_in_the_store_is_taught(tmp_path, monkeypatch, committe
     x, y, _ = rows()
     fit_committee(x, y, CONFIG, seed=0, store=tmp_path)
     (tmp_path / "rus.npz").unlink()
-    (tmp_path / ".rus.partial.npz").write_bytes(b"cut off")  # what an interrupted run leaves
+    (tmp_path / ".rus.npz.4194999.partial").write_bytes(b"cut off")  # what an interrupted run leaves
     train, calls = lightgbm.train, []
     monkeypatch.setattr(lightgbm, "train", lambda *a, **o: calls.append(1) or train(*a, **o))
     again = fit_committee(x, y, CONFIG, seed=0, store=tmp_path)

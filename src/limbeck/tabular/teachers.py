@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from limbeck.calibrate import Affine, fit_affine
 from limbeck.errors import LimbeckWarning, require
+from limbeck.outputs import new_file
 from limbeck.tabular.config import MultiTeacherConfig
 from limbeck.tabular.encode import learn_features
 from limbeck.tabular.resample import resample
@@ -168,7 +169,8 @@ def _fit_teacher(
     done = store / f"{name}.npz" if store else None
     if done is not None and done.exists():
         with np.load(done, allow_pickle=False) as saved:
-            return lightgbm.Booster(model_str=str(saved["model"])), saved["heard"], str(saved["note"])
+            booster = lightgbm.Booster(model_str=saved["model"].tobytes().decode())
+            return booster, saved["heard"], str(saved["note"])
     splitter = require("sklearn.model_selection", "train").StratifiedKFold(
         folds_for(config.folds, y), shuffle=True, random_state=fold_seed
     )
@@ -186,9 +188,9 @@ def _fit_teacher(
         list(workers.map(hear, splitter.split(np.zeros(len(y)), y)))
         booster, note = whole.result()
     if done is not None:
-        partial = done.with_name(f".{name}.partial.npz")
-        np.savez(partial, model=booster.model_to_string(), heard=heard, note=note)
-        partial.replace(done)
+        model = np.frombuffer(booster.model_to_string().encode(), dtype=np.uint8)
+        with new_file(done, overwrite=True) as partial, partial.open("wb") as handle:
+            np.savez(handle, model=model, heard=heard, note=note)
     return booster, heard, note
 
 
