@@ -19,6 +19,7 @@ check: $(INSTALLED)  ## style, types, import directions
 
 bench: $(INSTALLED)  ## the figures of the README, on the real data in LIMBECK_DATA
 	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python benchmarks/few_anomalies.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -233,3 +233,7 @@ def test_auroc_of_the_largest_scores():
 def test_calibration_scores_beyond_float32():
     with pytest.raises(InputError, match="not finite"):
         Calibrator.fit([1e300, 0.0], [0, 0])
+
+
+def test_no_rows_change_nothing():
+    assert fit_affine([], []) == Affine()

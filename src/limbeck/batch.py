@@ -89,7 +89,7 @@ def score(
                 lazy.sink_csv(partial)
             else:
                 lazy.sink_ndjson(partial)
-        except (pl.exceptions.PolarsError, LimbeckError) as error:  # polars wraps what the source raised
+        except (pl.exceptions.PolarsError, LimbeckError) as error:
             raise run.failure or OSError(str(error)) from error
     return run.done
 
@@ -100,7 +100,7 @@ class _Run:
     def __init__(self, detector: Detector, table: TableSource, id: str | None, on_step: OnStep) -> None:
         self._detector, self._table, self._id, self._on_step = detector, table, id, on_step
         self.done = 0
-        self.failure: LimbeckError | None = None
+        self.failure: Exception | None = None
 
     def schema(self) -> pl.Schema:
         """Return the columns of the results."""
@@ -132,6 +132,6 @@ class _Run:
                     columns["probability"] = verdicts.probability
                 self._on_step(Step("scoring", self.done, 0))
                 yield pl.DataFrame(columns)
-        except LimbeckError as error:
+        except Exception as error:  # polars would wrap it in one of its own
             self.failure = error
             raise

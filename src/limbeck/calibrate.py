@@ -50,7 +50,7 @@ def fit_affine(score: ArrayLike, label: ArrayLike, *, spread: float = np.inf, st
     Returns
     -------
     Affine
-        A slope of zero or below says that the score ranks backwards.
+        A slope of zero or below says that the score ranks backwards; no rows give "no change".
 
     Raises
     ------
@@ -72,6 +72,8 @@ def fit_affine(score: ArrayLike, label: ArrayLike, *, spread: float = np.inf, st
         raise InputError(
             "a score to calibrate is not finite", expected="finite numbers", got=f"{(~np.isfinite(s)).sum()} others"
         )
+    if s.size == 0:
+        return Affine()
     precision = 1.0 / min(spread, 100.0) ** 2
     middle, scale = float(s.mean()), float(s.std()) or 1.0
     design = np.column_stack([(s - middle) / scale, np.ones_like(s)])  # scores on one footing, whatever their unit

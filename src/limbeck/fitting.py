@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import limbeck
 from limbeck import config as configuration
 from limbeck.calibrate import Calibrator
-from limbeck.contracts import Card, Distiller, OnStep, Step, ignore
+from limbeck.contracts import Artefact, Card, Distiller, OnStep, Step, ignore
 from limbeck.data.columns import TableItems, as_label_array, labels_of, rows_of
 from limbeck.data.tables import TableSource, open_table
 from limbeck.detector import Detector
@@ -133,6 +133,8 @@ def fit(
     """
     if not 0 < alpha < 1:
         raise ConfigError("alpha is a false-alarm rate", expected="between 0 and 1", got=repr(alpha))
+    if workdir is not None and not Path(workdir).is_dir():
+        raise ConfigError("the work folder does not exist", expected="an existing folder", got=str(workdir))
     method = method or "multi-teacher"
     chosen = configure(method, config)
     table = open_table(source, text=(id,))
@@ -163,25 +165,36 @@ def fit(
     calibrator = Calibrator.fit(scorer(x[calibration]).score, y[calibration], probabilities=True)
     promised, raised = _promise(alpha, calibrator)
     notes += more + raised + list(artefact.training["notes"])
-    card = Card(
-        name=table.name,
-        method=method,
+    card = _card(table.name, artefact, seed, y, calibrator, promised, notes)
+    return Detector(artefact, scorer, calibrator, promised, card)
+
+
+def _card(
+    name: str,
+    artefact: Artefact,
+    seed: int,
+    y: NDArray[np.int8],
+    calibrator: Calibrator,
+    alpha: float,
+    notes: list[str],
+) -> Card:
+    """Write down where a detector comes from and how good it is."""
+    candidates = artefact.training["candidates"]
+    return Card(
+        name=name,
+        method=artefact.method,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seed=seed,
-        source=table.name,
+        source=name,
         n_items=len(y),
         n_anomalous=int(y.sum()),
         n_calibration_normal=int(calibrator.normals.size),
-        alpha=promised,
-        threshold=calibrator.threshold(promised),
-        metrics={
-            c["name"]: {k: v for k, v in c.items() if k not in ("name", "role")}
-            for c in artefact.training["candidates"]
-        },
+        alpha=alpha,
+        threshold=calibrator.threshold(alpha),
+        metrics={c["name"]: {k: v for k, v in c.items() if k not in ("name", "role")} for c in candidates},
         notes=tuple(notes),
         versions=_versions(),
     )
-    return Detector(artefact, scorer, calibrator, promised, card)
 
 
 def _split_off_label(

@@ -170,7 +170,10 @@ class _Round:
         )
         self.curves: dict[str, list[float]] = {}
         self.notes = [f"teacher {m.resampler!r}: {m.note}" for m in self.committee.members if m.note]
-        self.notes += [f"the teacher {name!r} ranked backwards and is not heard" for name in self.committee.dropped]
+        if len(self.committee.dropped) == len(config.resamplers):
+            self.notes.append("no teacher is better than chance on rows that it did not see")
+        else:
+            self.notes += [f"the teacher {n!r} ranked backwards and is not heard" for n in self.committee.dropped]
         count = min(config.swap * len(y), config.swap_most)
         made, base = swap_rows(x, y, count, share=config.swap_share, anomalous=config.swap_anomalous, seed=seed)
         self._x = np.concatenate([self._features(x), self._features(made)])

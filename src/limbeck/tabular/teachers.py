@@ -48,7 +48,7 @@ class Committee:
 
     members: tuple[Member, ...]
     affine: Affine
-    dropped: tuple[str, ...]  # resamplers whose teacher ranked backwards
+    dropped: tuple[str, ...]  # resamplers whose teacher ranked backwards; not heard, unless all did
 
     @property
     def heard(self) -> Floats:
