@@ -91,6 +91,7 @@ def score(
                 lazy.sink_ndjson(partial)
         except (pl.exceptions.PolarsError, LimbeckError) as error:
             raise run.failure or OSError(str(error)) from error
+    on_step(Step("scoring", run.done, run.done))
     return run.done
 
 

@@ -103,6 +103,7 @@ def evaluate(
         on_step(Step("scoring", done, 0))
     if not done:
         raise InputError(f"{table.name} has no rows", expected="at least one row", got="0")
+    on_step(Step("scoring", done, done))
     score = np.concatenate(scores)
     column = as_label_array(label, done) if not columns else columns[0].extend(_joined(columns[1:], columns[0]))
     y = labels_of(column, normal)

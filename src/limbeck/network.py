@@ -59,9 +59,10 @@ class Features:
             z[missing] = 0.0
         z32 = np.clip(z, -REACH, REACH).astype(np.float32)
         core = np.clip(z32, np.float32(-LINEAR), np.float32(LINEAR))
-        rest = z32 - core
-        if rest.any():
-            core += np.sign(rest) * np.log1p(np.abs(rest))
+        far = z32 != core
+        if far.any():
+            rest = z32[far] - core[far]
+            core[far] += np.sign(rest) * np.log1p(np.abs(rest))
         parts = [core]
         if self.indicator.size:
             parts.append(np.isnan(x[:, self.indicator]).astype(np.float32))
