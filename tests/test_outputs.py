@@ -69,3 +69,18 @@ def test_unfinished_work_is_kept_only_where_there_is_some(tmp_path):
     (folder / "old").write_text("x")
     with working_folder(out, resume=False) as folder:
         assert not any(folder.iterdir())
+
+
+@pytest.mark.parametrize("make", [new_file, new_folder])
+def test_a_link_stays_a_link(tmp_path, make):
+    (tmp_path / "there").mkdir()
+    link, target = tmp_path / "link", tmp_path / "there" / "real"
+    link.symlink_to(target)
+    for text in ("one", "two"):
+        with make(link, overwrite=True) as partial:
+            (partial / "f" if make is new_folder else partial).write_text(text)
+        assert link.is_symlink()
+        assert (target / "f" if make is new_folder else target).read_text() == text
+    assert sorted(p.name for p in tmp_path.rglob("*")) == sorted(
+        ["link", "there", "real", "f"] if make is new_folder else ["link", "there", "real"]
+    )

@@ -60,6 +60,7 @@ def refuse_existing(path: Path, overwrite: bool, is_ours: Callable[[Path], bool]
 @contextmanager
 def new_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary name to write to; it becomes `path` when the block ends well, and goes otherwise."""
+    path = path.resolve()  # through a link: what it points to is written, the link stays
     partial = _partial(path)
     refuse_existing(path, overwrite)
     with _explained(path, partial):
@@ -71,6 +72,7 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 @contextmanager
 def new_folder(path: Path, *, overwrite: bool = False, is_ours: Callable[[Path], bool] = Path.is_dir) -> Iterator[Path]:
     """Yield a temporary folder to fill; it becomes `path` when the block ends well, and goes otherwise."""
+    path = path.resolve()
     partial = _partial(path)
     refuse_existing(path, overwrite, is_ours)
     with _explained(path, partial):
