@@ -197,14 +197,17 @@ def labels(n=400, anomalous=20):
         ({"y": [*range(400)]}, ("mean normal", "--normal")),
         ({"y": ["fine"] * 300 + ["broken"] * 100}, ("mean normal", "'broken'", "--normal")),
         ({"y": labels(), "c": [np.inf] + [1.0, 2.0] * 199 + [0.5]}, ("'c'", "infinite", "row 0")),
-        ({"y": labels(), "c": [f"u{i}" for i in range(400)] * 1}, None),
+        ({"y": labels(), "c": [f"u{i % 200}" for i in range(400)]}, None),
+        ({"y": labels(), "c": [f"u{i}" for i in range(400)]}, ("'c'", "identifier", "320 in 320 rows")),
+        ({"y": labels(), "c": ["n.d."] * 150 + [f"{i}.5" for i in range(250)]}, ("'c'", "numbers", "'n.d.'", "empty")),
+        ({"y": labels(), "c": [f"{i}.5 %" for i in range(400)]}, ("'c'", "numbers written as text", "plain numbers")),
         ({"y": labels(), "when": ["2026-01-02", "2026-02-03"] * 200}, ("'when'", "dates", "hour", "--ignore when")),
     ],
 )  # fmt: skip
 def test_mistakes_in_the_training_table(run, tmp_path, columns, words):
     out = tmp_path / "x.limbeck"
     result = run("fit", table(tmp_path, **columns), "--label", "y", "--out", out, "--alpha", "0.1", *FAST)
-    if words is None:  # 400 different texts are few enough to be categories
+    if words is None:  # 200 different texts that repeat are categories
         assert result.returncode == 0, result.stderr
         return
     refused(result, *words)
@@ -264,6 +267,13 @@ def test_a_named_normal_value(run, tmp_path):
         (("--label", "fraud", "--alpha", "1.5"), ("alpha", "between 0 and 1")),
         (("--label", "fraud", "--method", "magic"), ("'magic'", "multi-teacher")),
         (("--label", "fraud", "--ignore", "nothing"), ("no column 'nothing'",)),
+        (("--label", "Fraud"), ("no column 'Fraud'", "did you mean 'fraud'")),
+        (("--label", "fraud", "--normal", "maybe"), ("no row", "'maybe'", "0, 1")),
+        (("--label", "fraud", "--seed", "-1"), ("seed", "from 0 to 2,000,000,000", "-1")),
+        (("--label", "fraud", "--seed", "4294967295"), ("seed", "from 0 to")),
+        (("--label", "fraud", "--set", "folds=1"), ("'folds'", "0, or", "from 2")),
+        (("--label", "fraud", "--set", "learning_rate=0"), ("'learning_rate'",)),
+        (("--label", "fraud", "--set", "trees=99999999999999999999"), ("'trees'", "100000")),
         (("--label", "fraud", "--config", "none.toml"), ("none.toml", "No such file")),
     ],
 )
@@ -528,3 +538,124 @@ def test_a_full_disk_while_teaching(files, tmp_path, monkeypatch, run):
     out = tmp_path / "x.limbeck"
     refused(run("fit", files / "train.parquet", "--label", "fraud", "--out", out, *FAST), "No space left", "free some")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_table_as_a_european_spreadsheet_writes_it(run, tmp_path):
+    """Semicolons, decimal commas, a byte-order mark: the same detector as from the plain table."""
+    rng = np.random.default_rng(0)
+    y = np.array(labels(600, 60))
+    a, b = rng.normal(size=600) + 3 * y, rng.normal(size=600)
+    lines = ["größe;b;y", *(f"{u:.4f};{v:.4f};{w}".replace(".", ",") for u, v, w in zip(a, b, y, strict=True))]
+    (tmp_path / "excel.csv").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    pl.DataFrame({"größe": a.round(4), "b": b.round(4), "y": y}).write_parquet(tmp_path / "plain.parquet")
+    found = []
+    for name in ("excel.csv", "plain.parquet"):
+        out = tmp_path / f"{name}.limbeck"
+        result = run("fit", tmp_path / name, "--label", "y", "--out", out, "--alpha", "0.1", *FAST)
+        assert result.returncode == 0, result.stderr
+        assert "columns   2 numeric" in result.stdout
+        found.append((out / "calibration.safetensors").read_bytes())
+    assert found[0] == found[1]
+    assert run("evaluate", out, tmp_path / "excel.csv").returncode == 0
+    (tmp_path / "latin.csv").write_bytes("größe;y\n1;0\n".encode("latin-1"))
+    refused(run("fit", tmp_path / "latin.csv", "--label", "y", "--out", tmp_path / "l.limbeck"), "UTF-8")
+
+
+def test_labels_that_passed_through_floats(run, tmp_path):
+    """pandas writes 1.0 and 0.0 where a label column has gaps."""
+    rng = np.random.default_rng(0)
+    y = labels(400)
+    rows = [
+        f"{v:.3f},{'' if i % 50 == 7 else float(w)}"
+        for i, (v, w) in enumerate(zip(rng.normal(size=400), y, strict=True))
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["a,y", *rows]))
+    out = tmp_path / "x.limbeck"
+    assert run("fit", tmp_path / "t.csv", "--label", "y", "--out", out, "--alpha", "0.1", *FAST).returncode == 0
+    result = run("evaluate", out, tmp_path / "t.csv")
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_source_and_packages_are_never_replaced(run, package, files, tmp_path):
+    data = tmp_path / "data.csv"
+    shutil.copy(files / "test.csv", data)
+    before = data.read_bytes()
+    copy = tmp_path / "it.limbeck"
+    shutil.copytree(package, copy)
+    refused(run("score", copy, data, "--out", data, "--overwrite"), "source of the data")
+    refused(run("evaluate", copy, data, "--report", data, "--overwrite"), "source of the data")
+    refused(run("evaluate", copy, data, "--json", copy / "manifest.json", "--overwrite"), "inside a package")
+    both = tmp_path / "q.json"
+    refused(run("evaluate", copy, data, "--json", both, "--report", both), "one file")
+    assert data.read_bytes() == before and not both.exists()
+    assert run("inspect", copy).returncode == 0
+
+
+def test_a_link_to_a_package_is_written_through(run, package, files, tmp_path):
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.limbeck"
+    link.symlink_to(tmp_path / "real" / "x.limbeck")
+    again = ("fit", files / "train.parquet", "--label", "fraud", "--out", link, "--alpha", "0.05", *FAST, "--overwrite")
+    for _ in range(2):
+        assert run(*again).returncode == 0
+        assert link.is_symlink() and (link / "manifest.json").is_file()
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.name.startswith(".")) == []
+
+
+def test_results_are_written_whoever_reads_the_output(package, files, tmp_path):
+    """The reader of the pipe goes away, or the terminal knows ASCII only: the files are there all the same."""
+    command = [sys.executable, "-m", "limbeck.cli", "evaluate", str(package), str(files / "test.parquet")]
+    process = subprocess.Popen(
+        [*command, "--json", str(tmp_path / "m.json")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    process.wait()
+    process.stderr.close()
+    assert "Traceback" not in said
+    assert json.loads((tmp_path / "m.json").read_text())["n"] == 1000
+    ascii_only = subprocess.run(
+        [sys.executable, "-m", "limbeck.cli", "methods"],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert ascii_only.returncode == 0, ascii_only.stderr
+
+
+def test_interrupted(files, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "limbeck.cli", "fit", str(files / "train.parquet"), "--label", "fraud", "--out",
+         str(tmp_path / "x.limbeck"), "--set", "trees=2000"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not (tmp_path / ".x.limbeck.work").exists():
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode in (130, -signal.SIGINT) and "interrupted" in said and "Traceback" not in said, said
+    assert not (tmp_path / "x.limbeck").exists()
+
+
+WITHOUT = """
+import sys
+for name in ("torch", "sklearn", "lightgbm", "imblearn", "onnx", "onnxscript", "scipy", "matplotlib"):
+    sys.modules[name] = None
+from limbeck.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_scoring_box_without_the_training_extra(package, files, tmp_path):
+    def box(*arguments):
+        return subprocess.run([sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, text=True)
+
+    assert box("score", package, files / "test.csv", "--out", tmp_path / "s.csv").returncode == 0
+    assert box("evaluate", package, files / "test.csv", "--json", tmp_path / "m.json").returncode == 0
+    assert box("inspect", package).returncode == 0
+    refused(box("fit", files / "train.parquet", "--label", "fraud", "--out", tmp_path / "x.limbeck"), "limbeck[train]")
+    refused(box("demo", "--out", tmp_path / "demo"), "limbeck[train]")
+    refused(box("report", package, "--out", tmp_path / "r.html"), "limbeck[report]")
+    code = "import sys; sys.modules['torch'] = None\nimport limbeck\nlimbeck.MultiTeacherClassifier"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "MissingExtraError" in result.stderr and "limbeck[train]" in result.stderr

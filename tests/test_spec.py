@@ -52,9 +52,9 @@ def test_the_order_of_the_columns_does_not_matter_and_others_are_left_alone(orde
 
 
 def test_an_unseen_category_is_not_a_missing_one():
-    values = np.array(["at", "xx", None, nan, "DE", ""], dtype=object)
+    values = np.array(["at", "xx", None, nan, "DE", "", "NA"], dtype=object)
     codes = one("categorical", values, ("at", "de", "fr"))
-    np.testing.assert_array_equal(codes, [0, 3, nan, nan, 3, 3])
+    np.testing.assert_array_equal(codes, [0, 3, nan, nan, 3, nan, nan])
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,12 @@ def test_a_boolean_category_is_true_or_false(values):
         (None, None),
         (nan, None),
         (np.float32("nan"), None),
-        ("", ""),
+        ("", None),
+        ("n/a", None),
+        (" - ", None),
+        ("2.0", "2"),
+        ("-3.00", "-3"),
+        ("1.2.0", "1.2.0"),
         ("a", "a"),
         (True, "true"),
         (np.False_, "false"),

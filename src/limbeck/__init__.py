@@ -61,6 +61,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: `import limbeck` alone costs nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'limbeck' has no attribute {name!r}")
+    if name == "MultiTeacherClassifier":
+        importlib.import_module("limbeck.errors").require_training()
     home = importlib.import_module(f"limbeck.{_HOMES.get(name, 'errors')}")
     return getattr(home, name)
 

@@ -72,7 +72,7 @@ def score(
         raise OutputError(
             f"{out.name} is not a kind of results file", expected=", ".join(RESULTS), got=out.suffix or "no suffix"
         )
-    refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite, source=source)
     table = open_table(source, detector.spec, (id or detector.spec.id,))
     if id is not None and id not in table.schema:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 import limbeck
-from limbeck.errors import LimbeckError, LimbeckWarning
+from limbeck.errors import LimbeckError, LimbeckWarning, OutputError
 
 if TYPE_CHECKING:
     from limbeck.contracts import Step
@@ -28,6 +29,7 @@ app = App(
     help="Distil heavy anomaly detectors into one small calibrated model.",
     help_format="plaintext",  # markdown alone would cost a tenth of a second
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -112,7 +114,11 @@ def fit(
 
     refuse_existing(out, overwrite, is_package)
     values = (read_toml(config) if config else {}) | dict(map(parse_assignment, set_ or []))
-    with working_folder(out, resume=resume) as workdir, _progress() as on_step:
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        working_folder(out, resume=resume) as workdir,
+        _progress() as on_step,
+    ):
         detector = learn(
             source,
             label=label,
@@ -129,8 +135,9 @@ def fit(
         detector.save(out, overwrite=overwrite)
     _print_candidates(detector)
     card = detector.card
-    for note in card.notes:
+    for note in dict.fromkeys([*card.notes, *(str(w.message) for w in caught if w.category is LimbeckWarning)]):
         print(f"note: {note}", file=sys.stderr)
+    print(f"columns   {_kinds(detector)}")
     print(
         f"threshold {card.threshold:.4f} for a false-alarm rate of {card.alpha:g} "
         f"({card.n_calibration_normal:,} calibration normals)\npackage   {out}"
@@ -167,7 +174,7 @@ def score(
     from limbeck.batch import score as run
     from limbeck.outputs import refuse_existing
 
-    refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite, source=source)
     detector = _load(package)
     with _progress() as on_step:
         rows = run(detector, source, out, id=id, overwrite=overwrite, on_step=on_step)
@@ -208,20 +215,25 @@ def evaluate(
     from limbeck.outputs import new_file, refuse_existing
 
     for file in filter(None, (json_, report)):
-        refuse_existing(file, overwrite)
+        refuse_existing(file, overwrite, source=source)
+    if json_ is not None and json_ == report:
+        raise OutputError("metrics and report cannot be one file", expected="two names", got=str(json_))
+    if report is not None:
+        _require_report()
     detector = _load(package)
     with _progress() as on_step:
         evaluation = run(detector, source, label=label, normal=normal, on_step=on_step)
-    _print_metrics(evaluation.metrics, tuple(evaluation.metrics))
-    if json_ is not None:
+    if json_ is not None:  # files first: what is printed may go to a pipe that closes
         with new_file(json_, overwrite=overwrite) as partial:
             partial.write_text(json.dumps(evaluation.metrics, indent=1, allow_nan=False) + "\n", "utf-8")
-        print(f"metrics  {json_}")
     if report is not None:
         from limbeck.report import report as draw
 
         draw(detector, report, evaluation=evaluation, overwrite=overwrite)
-        print(f"report   {report}")
+    _print_metrics(evaluation.metrics, tuple(evaluation.metrics))
+    for word, path in (("metrics", json_), ("report ", report)):
+        if path is not None:
+            print(f"{word}  {path}")
 
 
 @app.command
@@ -255,7 +267,8 @@ def report(
     from limbeck.outputs import refuse_existing
     from limbeck.report import report as draw
 
-    refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite, source=source)
+    _require_report()
     detector = _load(package)
     evaluation = None
     if source is not None:
@@ -325,6 +338,14 @@ def inspect(package: Path, *, json_: Annotated[bool, Parameter(name="--json", ne
         print(f"note: {note}")
 
 
+def _require_report() -> None:
+    """Say that a report cannot be drawn before the work for it is done."""
+    from limbeck.errors import require
+
+    require("jinja2", "report")
+    require("matplotlib", "report")
+
+
 def _load(package: Path) -> Detector:
     from limbeck.detector import Detector
 
@@ -348,6 +369,17 @@ def _progress() -> Iterator[Callable[[Step], None]]:
             progress.update(bars[step.stage], completed=step.done, total=step.total or None)
 
         yield on_step
+
+
+def _kinds(detector: Detector) -> str:
+    """Name the kinds of the columns, and the categorical ones, so that a misread column is seen at once."""
+    columns = detector.spec.columns
+    parts = []
+    for kind in ("numeric", "boolean", "categorical"):
+        names = [c.name for c in columns if c.kind == kind]
+        shown = f" ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if kind == "categorical" else ""
+        parts += [f"{len(names)} {kind}{shown}"] if names else []
+    return ", ".join(parts)
 
 
 def _print_candidates(detector: Detector) -> None:
@@ -381,7 +413,8 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
         table.add_column(title, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    Console(soft_wrap=False, width=None if sys.stdout.isatty() else 110).print(table)
+    if sys.stdout is not None:
+        Console(soft_wrap=False, width=None if sys.stdout.isatty() else 110).print(table)
     print()
 
 
@@ -391,6 +424,9 @@ def _show(message: Warning | str, category: type[Warning], *place: Any, **more: 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake prints one clear message and exits with 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a column's name may not fit the terminal's alphabet
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")  # other people's; ours are notes
@@ -402,10 +438,15 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            print(
+                "interrupted; `limbeck fit ... --resume` goes on from the teachers that are finished", file=sys.stderr
+            )
             sys.exit(130)
         except BrokenPipeError:  # the reader of a pipe went away
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except OSError as error:
+            print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
 
 

@@ -14,6 +14,7 @@ from limbeck.errors import ConfigError
 
 __all__ = [
     "at_least",
+    "automatic_or",
     "between",
     "config_class",
     "describe",
@@ -38,6 +39,16 @@ def knob(default: Any, comment: str, rule: Rule | None = None) -> Any:
 def at_least(low: float) -> Rule:
     """Return the rule of a number that is not below `low`."""
     return lambda value: None if value >= low else f"a number of at least {low:g}"
+
+
+def automatic_or(rule: Rule) -> Rule:
+    """Return the rule of a number that is 0, for "choose it", or obeys another rule."""
+
+    def either(value: Any) -> str | None:
+        wanted = None if value == 0 else rule(value)
+        return wanted and f"0, or {wanted}"
+
+    return either
 
 
 def share(value: Any) -> str | None:

@@ -9,7 +9,7 @@ from limbeck.batch import score
 from limbeck.contracts import OnStep, ignore
 from limbeck.data.transactions import transactions
 from limbeck.detector import Detector
-from limbeck.errors import OutputError
+from limbeck.errors import OutputError, require, require_training
 from limbeck.evaluate import evaluate
 from limbeck.fitting import fit
 from limbeck.outputs import new_file
@@ -56,6 +56,9 @@ def demo_table(folder: Path, *, seed: int = 0, on_step: OnStep = ignore) -> Tabl
     OutputError
         If the folder cannot be written.
     """
+    require_training()
+    require("jinja2", "report")
+    require("matplotlib", "report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -28,6 +28,7 @@ __all__ = [
     "PackageError",
     "ParityError",
     "require",
+    "require_training",
 ]
 
 
@@ -106,3 +107,9 @@ def require(module: str, extra: str) -> ModuleType:
             got=str(error),
             fix=f"pip install 'limbeck[{extra}]'",
         ) from error
+
+
+def require_training() -> None:
+    """Refuse to begin learning where a part of it is not installed; see `require`."""
+    for module in ("torch", "sklearn", "imblearn", "lightgbm", "onnx", "onnxscript"):
+        require(module, "train")

@@ -24,7 +24,7 @@ from limbeck.contracts import Artefact, Card, Distiller, OnStep, Step, ignore
 from limbeck.data.columns import TableItems, as_label_array, labels_of, rows_of
 from limbeck.data.tables import TableSource, open_table
 from limbeck.detector import Detector
-from limbeck.errors import ConfigError, InputError, LimbeckWarning
+from limbeck.errors import ConfigError, InputError, LimbeckWarning, require_training
 from limbeck.methods import METHODS
 from limbeck.runtime import scorer_for
 from limbeck.tabular.encode import learn_spec
@@ -41,6 +41,7 @@ __all__ = [
 
 CALIBRATION_SHARE, CALIBRATION_MOST = 0.2, 10_000
 FEWEST_ANOMALIES = 5  # below this nothing can be both learned and checked
+LARGEST_SEED = 2_000_000_000  # what the libraries below take, with room for the seeds derived from it
 FEW_ANOMALIES = 50  # below this the user is told how little the figures say
 
 
@@ -131,14 +132,13 @@ def fit(
     ----------
     Vovk et al., "Algorithmic Learning in a Random World", 2005 (the promise of the false-alarm rate).
     """
-    if not 0 < alpha < 1:
-        raise ConfigError("alpha is a false-alarm rate", expected="between 0 and 1", got=repr(alpha))
-    if workdir is not None and not Path(workdir).is_dir():
-        raise ConfigError("the work folder does not exist", expected="an existing folder", got=str(workdir))
+    _check_arguments(alpha, seed, id, workdir)
+    require_training()
+    ignored = [ignore_columns] if isinstance(ignore_columns, str) else list(ignore_columns)
     method = method or "multi-teacher"
     chosen = configure(method, config)
     table = open_table(source, text=(id,))
-    frame, column = _split_off_label(table, label, id, ignore_columns)
+    frame, column = _split_off_label(table, label, id, ignored)
     on_step(Step("reading", 0, 1))
     y = labels_of(column, normal)
     frame, y, notes = _labelled(frame, y)
@@ -147,7 +147,7 @@ def fit(
         frame.filter(pl.Series(~calibration)),
         named=table.named,
         label=label if isinstance(label, str) else None,
-        normal=normal,
+        normal=None if normal is None else str(normal),
         id=id,
         max_categories=chosen.max_categories,
     )
@@ -167,6 +167,18 @@ def fit(
     notes += more + raised + list(artefact.training["notes"])
     card = _card(table.name, artefact, seed, y, calibrator, promised, notes)
     return Detector(artefact, scorer, calibrator, promised, card)
+
+
+def _check_arguments(alpha: Any, seed: Any, id: Any, workdir: Any) -> None:
+    """Refuse what has the wrong type or lies out of its range, before anything is read."""
+    if not isinstance(alpha, (int, float)) or not 0 < alpha < 1:
+        raise ConfigError("alpha is a false-alarm rate", expected="a number between 0 and 1", got=repr(alpha))
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError("the seed is out of range", expected=f"an integer from 0 to {LARGEST_SEED:,}", got=repr(seed))
+    if id is not None and not isinstance(id, str):
+        raise ConfigError("the id is the name of a column", expected="a text", got=repr(id))
+    if workdir is not None and not (isinstance(workdir, (str, Path)) and Path(workdir).is_dir()):
+        raise ConfigError("the work folder does not exist", expected="an existing folder", got=repr(workdir))
 
 
 def _card(
@@ -210,7 +222,8 @@ def _split_off_label(
         )
     for name in ([label] if isinstance(label, str) else []) + ([id] if id else []) + list(ignored):
         if name not in table.schema:
-            near = difflib.get_close_matches(name, table.schema, 1)
+            lower = {c.lower(): c for c in table.schema}  # upper and lower case are the commonest slip
+            near = [lower[n] for n in difflib.get_close_matches(name.lower(), lower, 1)]
             raise InputError(
                 f"{table.name} has no column {name!r}",
                 expected="one of " + ", ".join(list(table.schema)[:20]) + (", ..." if len(table.schema) > 20 else ""),

@@ -18,7 +18,9 @@ from limbeck.errors import LimbeckError, OutputError
 __all__ = ["new_file", "new_folder", "refuse_existing", "working_folder"]
 
 
-def refuse_existing(path: Path, overwrite: bool, is_ours: Callable[[Path], bool] = Path.is_file) -> None:
+def refuse_existing(
+    path: Path, overwrite: bool, is_ours: Callable[[Path], bool] = Path.is_file, *, source: object = None
+) -> None:
     """Check a place before the work begins.
 
     Parameters
@@ -29,18 +31,30 @@ def refuse_existing(path: Path, overwrite: bool, is_ours: Callable[[Path], bool]
         Whether it may replace an existing result.
     is_ours : callable
         Whether what exists is such a result: nothing else is ever replaced.
+    source : object
+        Where the data come from: a file is never replaced by what is made of it.
 
     Raises
     ------
     OutputError
         If something is there that may not be replaced, or the folder around it does not exist.
     """
+    path = path.resolve()
     if not path.parent.is_dir():
         raise OutputError(
             f"the folder for {path.name} does not exist", expected="an existing folder", got=str(path.parent)
         )
+    if (path.parent / "manifest.json").is_file():
+        raise OutputError(
+            f"{path} lies inside a package",
+            expected="a place outside of it",
+            got=str(path.parent),
+            fix="choose another",
+        )
     if not path.exists():
         return
+    if isinstance(source, (str, Path)) and Path(source).resolve() == path:
+        raise OutputError(f"{path} is the source of the data", expected="another place", fix="choose another name")
     if not is_ours(path):
         raise OutputError(
             f"{path} is something else and is not replaced",
@@ -83,7 +97,11 @@ def new_folder(path: Path, *, overwrite: bool = False, is_ours: Callable[[Path],
         if path.exists():  # a folder cannot be replaced in one step: the old one stands aside meanwhile
             aside = partial.with_suffix(".replaced")
             path.rename(aside)
-            partial.rename(path)
+            try:
+                partial.rename(path)
+            except OSError:
+                aside.rename(path)
+                raise
             shutil.rmtree(aside)
         else:
             partial.rename(path)
@@ -92,6 +110,7 @@ def new_folder(path: Path, *, overwrite: bool = False, is_ours: Callable[[Path],
 @contextmanager
 def working_folder(path: Path, *, resume: bool) -> Iterator[Path]:
     """Yield a folder for unfinished work beside `path`: gone when the block ends well, else kept for a resumed run."""
+    path = path.resolve()
     folder = path.with_name(f".{path.name}.work")
     if not resume:
         _remove(folder)

@@ -7,6 +7,7 @@ a category = its code. Everything after that (centring, scaling, one-hot) is par
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,8 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from limbeck.errors import InputError
 
-__all__ = ["Column", "InputSpec", "as_array", "as_text"]
+__all__ = ["Column", "InputSpec", "as_array", "as_text", "MISSING"]
 
+MISSING = {"", "NA", "N/A", "n/a", "N.A.", "NULL", "null", "NaN", "nan", "None", "#N/A", "<NA>", "NaT", "?", "-"}
+WHOLE = re.compile(r"-?\d+\.0+")  # a code that passed through a column of floats
 BOOLEAN_WORDS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 KINDS = ("numeric", "boolean", "categorical")
 
@@ -33,16 +36,19 @@ class Column:
 
 def as_text(value: Any) -> str | None:
     """Write a category's value as text, the same from every kind of file; None where it is missing."""
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if value.strip() in MISSING:
+            return None
+        return value[: value.index(".")] if WHOLE.fullmatch(value) else value
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, (float, np.floating)):
         if np.isnan(value):
             return None
         return str(int(value)) if float(value).is_integer() else repr(float(value))
-    text = str(value)
-    return None if text in ("<NA>", "NaT") else text
+    return as_text(str(value))
 
 
 def as_array(values: Any) -> NDArray[Any]:
@@ -233,7 +239,7 @@ def _is_number(value: Any) -> bool:
         return True
     try:
         float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return False
     return not isinstance(value, str)
 

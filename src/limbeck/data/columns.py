@@ -25,6 +25,8 @@ def as_series(name: str, values: Any) -> pl.Series:
     """Take a column of a pandas frame, a mapping or an array; mixed objects become text, missing ones null."""
     if isinstance(values, pl.Series):
         return values.alias(name)
+    if str(getattr(values, "dtype", "")) == "category":  # pandas: whatever the categories are, they are no numbers
+        return pl.Series(name, [as_text(v) for v in values.tolist()], dtype=pl.String)
     array = np.atleast_1d(values.to_numpy()) if hasattr(values, "to_numpy") else as_array(values)
     if array.ndim != 1:
         raise InputError(f"column {name!r} has the wrong shape", expected="(n,)", got=str(array.shape))
@@ -110,7 +112,7 @@ def rows_of(frame: pl.DataFrame, spec: InputSpec, *, named: bool, first_row: int
     return spec.validate(frame.select(places).to_numpy(), first_row=first_row)
 
 
-def labels_of(column: pl.Series, normal: str | None = None) -> NDArray[np.int8]:
+def labels_of(column: pl.Series, normal: Any = None) -> NDArray[np.int8]:
     """Read a label column as 0 = normal, 1 = anomalous, -1 = unknown.
 
     Parameters
@@ -138,8 +140,15 @@ def labels_of(column: pl.Series, normal: str | None = None) -> NDArray[np.int8]:
     values = column.unique().to_list()
     texts = {v: str(as_text(v) or "").strip().rstrip(".").lower() or None for v in values}
     if normal is not None:
-        calm = {normal.strip().rstrip(".").lower()}
-        readable = any(t in calm for t in texts.values())
+        calm = {str(as_text(normal) or "").strip().rstrip(".").lower()}
+        if not calm & set(texts.values()):
+            raise InputError(
+                f"no row of the label column {column.name!r} is {normal!r}",
+                expected="the value that normal rows have",
+                got=", ".join(sorted({repr(v) for v in values})[:8]),
+                fix="name one of these: --normal VALUE (normal=VALUE in Python)",
+            )
+        readable = True
     else:
         calm = NORMAL_WORDS
         known = {t for t in texts.values() if t is not None}
@@ -150,7 +159,7 @@ def labels_of(column: pl.Series, normal: str | None = None) -> NDArray[np.int8]:
     if not readable:
         raise InputError(
             f"which values of the label column {column.name!r} mean normal?",
-            expected="0 and 1, booleans, or a text such as 'normal'" if normal is None else repr(normal),
+            expected="0 and 1, booleans, or a text such as 'normal'",
             got=", ".join(sorted({repr(v) for v in values})[:8]),
             fix="name the normal value: --normal VALUE (normal=VALUE in Python)",
         )

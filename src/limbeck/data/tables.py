@@ -7,6 +7,8 @@ frames, and arrays.
 from __future__ import annotations
 
 import csv
+import itertools
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
@@ -21,13 +23,13 @@ from numpy.typing import NDArray
 
 from limbeck.data.columns import as_series
 from limbeck.errors import InputError
-from limbeck.spec import InputSpec
+from limbeck.spec import MISSING, InputSpec
 
 __all__ = ["TABLE_SUFFIXES", "TableSource", "open_table"]
 
 PARQUET, ARROW, CSV, NUMPY = {".parquet", ".pq"}, {".feather", ".arrow", ".ipc"}, {".csv", ".tsv"}, {".npy", ".npz"}
 TABLE_SUFFIXES = PARQUET | ARROW | CSV | NUMPY
-MISSING = ["", "NA", "N/A", "NULL", "null", "?"]  # texts that mean "no value" in a CSV file
+COMMA, POINT = re.compile(r"\s*-?\d+,\d+\s*"), re.compile(r"\s*-?\d+\.\d+\s*")
 UNREADABLE = (pl.exceptions.PolarsError, OSError, ValueError, EOFError, BadZipFile, zlib.error)
 
 
@@ -158,7 +160,7 @@ def _scan(files: list[Path], suffix: str, spec: InputSpec | None, text: tuple[st
         return pl.scan_parquet(files, glob=False, cache=False)
     if suffix in ARROW:
         return pl.scan_ipc(files, glob=False)
-    separator, header = _header_of(files[0], suffix)
+    separator, header, comma = _look_at(files[0], suffix)
     kinds: dict[str, Any] = {name: pl.String for name in text if name}
     if spec is not None:  # booleans as text: a column may start with any number of gaps
         kinds |= {c.name: pl.Float64 if c.kind == "numeric" else pl.String for c in spec.columns}
@@ -166,20 +168,40 @@ def _scan(files: list[Path], suffix: str, spec: InputSpec | None, text: tuple[st
         files,
         glob=False,
         separator=separator,
-        null_values=MISSING,
+        decimal_comma=comma,
+        null_values=sorted(MISSING),
         schema_overrides={k: v for k, v in kinds.items() if k in header},
         infer_schema_length=None if spec is None else 10_000,
     )
 
 
-def _header_of(file: Path, suffix: str) -> tuple[str, list[str]]:
-    """Return the separator that splits the header line best, and the names in it."""
-    with file.open(encoding="utf-8-sig", errors="replace", newline="") as handle:
-        line = handle.readline()
+def _look_at(file: Path, suffix: str) -> tuple[str, list[str], bool]:
+    """Return the separator that splits the header line best, the names, and whether numbers have decimal commas."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as handle:
+            line, *more = list(itertools.islice(handle, 200)) or [""]
+    except UnicodeDecodeError as error:
+        raise _not_utf8(file.name, str(error)) from error
+    if not line.strip():
+        raise InputError(f"{file.name} is empty", expected="a header line and rows", got="no header line")
     choices = "\t" if suffix == ".tsv" else ",;"
     split = {c: next(csv.reader([line], delimiter=c), []) for c in choices}
     separator = max(choices, key=lambda c: len(split[c]))
-    return separator, split[separator]
+    _refuse_repeated(split[separator], file.name)
+    cells = [cell for row in csv.reader(more, delimiter=separator) for cell in row] if separator != "," else []
+    commas, points = (sum(bool(pattern.fullmatch(c)) for c in cells) for pattern in (COMMA, POINT))
+    names = pl.read_csv(file, separator=separator, n_rows=0, infer_schema=False).columns  # as polars spells them
+    return separator, names, commas > points
+
+
+def _refuse_repeated(names: list[str], where: str) -> None:
+    repeated = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
+    if repeated:
+        raise InputError(
+            f"{where} has several columns of one name",
+            expected="different names",
+            got=", ".join(map(repr, repeated[:5])),
+        )
 
 
 def _read_numpy(path: Path) -> tuple[pl.DataFrame, bool]:
@@ -200,6 +222,7 @@ def _read_numpy(path: Path) -> tuple[pl.DataFrame, bool]:
     names = next((arrays.pop(k) for k in ("columns", "feature_names") if k in arrays), None)
     frame = _from_array(x, None if names is None else [str(n) for n in names])
     columns = {k: a.reshape(-1) for k, a in arrays.items() if a.shape in ((frame.height,), (frame.height, 1))}
+    _refuse_repeated([*frame.columns, *columns], path.name)
     return frame.with_columns(**{k: as_series(k, a) for k, a in columns.items()}), names is not None
 
 
@@ -223,6 +246,7 @@ def _open_object(source: Any) -> TableSource:
         frame, named = source, True
     elif isinstance(source, Mapping) or hasattr(source, "columns"):
         names = list(source) if isinstance(source, Mapping) else list(source.columns)
+        _refuse_repeated([str(n) for n in names], "the frame")
         columns = {str(n): as_series(str(n), source[n]) for n in names}
         if len({c.len() for c in columns.values()}) > 1:
             raise InputError(
@@ -240,12 +264,20 @@ def _open_object(source: Any) -> TableSource:
     return TableSource("frame" if named else "array", frame.lazy(), dict(frame.schema), named)
 
 
+def _not_utf8(name: str, got: str) -> InputError:
+    return InputError(
+        f"{name} is not written in UTF-8", expected="UTF-8", got=got, fix="save it as UTF-8 (Excel: CSV UTF-8)"
+    )
+
+
 def _unreadable(name: str, error: Exception) -> InputError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    if "utf-8" in lines[0].lower():
+        return _not_utf8(name, lines[0])
     return InputError(
         f"cannot read {name}",
         expected="a complete, well-formed file",
         got=lines[0],
         fix="if the file is truncated or still being written, copy it again; "
-        "if a column holds text where numbers were learned, clean it",
+        "if a column holds text where numbers were learned, clean it; parts need the same columns in the same order",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,11 @@ DATE = re.compile(
     r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/]\d{1,2}[-/]\d{2,4}|\d{1,2}\.\d{1,2}\.\d{4}|\d{1,2}:\d{2}(:\d{2})?)"
     r"([T ]\d{1,2}:\d{2}.*)?\s*"
 )
+PLAIN = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+NUMBER = re.compile(  # as people write them
+    r"\s*[-+<>~≤≥]*\s*(\d+|\d{1,3}([,.' ]\d{3})+)([.,]\d+)?([eE][-+]?\d+)?\s*[%€$£]?\s*"
+)
+UNIQUE = 30  # rows from which a text column without any repetition is an identifier
 IDENTIFIER = 1000, 0.2  # a text column with more categories than both this many and this share of its rows
 
 
@@ -102,30 +108,49 @@ def _learn_column(series: pl.Series, max_categories: int) -> tuple[Column, str |
         return Column(name, "boolean"), None
     if dtype.is_numeric():
         return Column(name, "numeric"), None
-    texts = series.cast(pl.String)
-    sample = texts.drop_nulls().head(1000).to_list()
-    if sum(bool(DATE.fullmatch(t)) for t in sample) > 0.9 * len(sample):
-        raise _date(name, repr(sample[0]))
-    counts = texts.drop_nulls().value_counts(sort=True)
-    distinct, rows = counts.height, series.len() - series.null_count()
-    if distinct > max(IDENTIFIER[0], IDENTIFIER[1] * rows):
+    counts: Counter[str] = Counter()
+    for value, count in series.cast(pl.String).drop_nulls().value_counts().rows():
+        text = as_text(value)
+        if text is not None:
+            counts[text] += count
+    rows = counts.total()
+    if sum(count for text, count in counts.items() if DATE.fullmatch(text)) > 0.9 * rows:
+        raise _date(name, repr(next(iter(counts))))
+    _refuse_numbers(name, counts, max_categories)
+    most = max(IDENTIFIER[0], int(IDENTIFIER[1] * rows))
+    if len(counts) > most or (len(counts) == rows >= UNIQUE):
         raise InputError(
             f"column {name!r} looks like an identifier or free text",
-            expected=f"at most {max(IDENTIFIER[0], int(IDENTIFIER[1] * rows))} different texts",
-            got=f"{distinct} in {rows} rows",
+            expected=f"texts that repeat, at most {most} different ones",
+            got=f"{len(counts)} in {rows} rows",
             fix=f"leave it out (--ignore {name}), name it as the id (--id {name}), or group its values",
         )
-    ranked = sorted(counts.rows(), key=lambda r: (-r[1], r[0]))  # ties by name: the same on every run
-    kept = tuple(sorted(str(as_text(r[0])) for r in ranked[:max_categories]))
-    note = (
-        (
-            f"column {name!r} has {distinct} categories: the {max_categories} most frequent are kept, "
+    ranked = sorted(counts.items(), key=lambda c: (-c[1], c[0]))  # ties by name: the same on every run
+    note = None
+    if len(counts) > max_categories:
+        note = (
+            f"column {name!r} has {len(counts)} categories: the {max_categories} most frequent are kept, "
             "the rest count as unseen"
         )
-        if distinct > max_categories
-        else None
+    return Column(name, "categorical", tuple(sorted(text for text, _ in ranked[:max_categories]))), note
+
+
+def _refuse_numbers(name: str, counts: Counter[str], max_categories: int) -> None:
+    """Refuse a text column that is a number column with something else in it, before every number is a category."""
+    others = {t: c for t, c in counts.items() if not PLAIN.fullmatch(t)}
+    odd = [t for t in others if NUMBER.fullmatch(t)]  # 3.2 %, 1,234.5
+    numbers = counts.total() - sum(others.values()) + sum(others[t] for t in odd)
+    codes = not others and len(counts) <= max_categories  # 1, 2, 3 written as text on purpose
+    if numbers <= counts.total() / 2 or codes:
+        return
+    words = sorted((t for t in others if t not in odd), key=lambda t: -others[t])
+    shown = ", ".join(f"{t!r} ({others[t]} times)" for t in (words or odd)[:5])
+    raise InputError(
+        f"column {name!r} holds numbers written as text" + (f", and {shown}" if shown else ""),
+        expected="plain numbers such as 1234.5, empty where missing",
+        got=f"{numbers} of {counts.total()} values are numbers",
+        fix=f"clean the column, or leave it out: --ignore {name}",
     )
-    return Column(name, "categorical", kept), note
 
 
 def _date(name: str, got: str) -> InputError:

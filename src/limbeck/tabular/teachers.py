@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -175,18 +176,23 @@ def _fit_teacher(
         folds_for(config.folds, y), shuffle=True, random_state=fold_seed
     )
     heard = np.empty(len(y))
+    stop = threading.Event()
 
     def hear(fold: tuple[NDArray[np.intp], NDArray[np.intp]]) -> None:
         inside, outside = fold
-        booster, _ = _boost(x[inside], y[inside], name, config, seed, categorical)
+        booster, _ = _boost(x[inside], y[inside], name, config, seed, categorical, stop)
         heard[outside] = _raw(booster, x[outside])
 
     # One thread a model and one model a core: boosting with several threads spins, and costs ten times the
     # processor time where anything else runs beside it. The result is the same for any number of workers.
     with ThreadPoolExecutor(config.jobs or os.cpu_count() or 1) as workers:
-        whole = workers.submit(_boost, x, y, name, config, seed, categorical)
-        list(workers.map(hear, splitter.split(np.zeros(len(y)), y)))
-        booster, note = whole.result()
+        try:
+            whole = workers.submit(_boost, x, y, name, config, seed, categorical, stop)
+            list(workers.map(hear, splitter.split(np.zeros(len(y)), y)))
+            booster, note = whole.result()
+        except BaseException:  # an interrupt above all: it should not wait for thousands of trees
+            stop.set()
+            raise
     if done is not None:
         model = np.frombuffer(booster.model_to_string().encode(), dtype=np.uint8)
         with new_file(done, overwrite=True) as partial, partial.open("wb") as handle:
@@ -195,7 +201,13 @@ def _fit_teacher(
 
 
 def _boost(
-    x: Floats, y: NDArray[np.int8], name: str, config: MultiTeacherConfig, seed: int, categorical: tuple[int, ...]
+    x: Floats,
+    y: NDArray[np.int8],
+    name: str,
+    config: MultiTeacherConfig,
+    seed: int,
+    categorical: tuple[int, ...],
+    stop: threading.Event,
 ) -> tuple[Any, str]:
     """Resample these rows and teach one LightGBM on them."""
     lightgbm = require("lightgbm", "train")
@@ -208,7 +220,12 @@ def _boost(
         "max_cat_to_onehot": 8,
     }  # fmt: skip
     rows = lightgbm.Dataset(fold.x, fold.y, categorical_feature=list(categorical), free_raw_data=True)
-    booster = lightgbm.train(settings, rows, num_boost_round=config.trees)
+
+    def go_on(environment: Any) -> None:
+        if stop.is_set():
+            raise InterruptedError("the fit was interrupted")
+
+    booster = lightgbm.train(settings, rows, num_boost_round=config.trees, callbacks=[go_on])
     return booster, f"{fold.used} instead: {fold.reason}" if fold.reason else ""
 
 
