@@ -2,7 +2,7 @@
 Fraud in card payments
 ======================
 
-A table with very few positives: many teachers, one student of a few kilobytes, and a threshold whose false-alarm rate is
+A table with very few positives: many teachers, one student of 25 kB, and a threshold whose false-alarm rate is
 promised. Takes about half a minute.
 """
 
