@@ -7,18 +7,16 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 import limbeck
 from limbeck.errors import LimbeckError, LimbeckWarning, OutputError
+from limbeck.terminal import kinds, print_candidates, print_metrics, print_table, progress, show_warning
 
 if TYPE_CHECKING:
-    from limbeck.contracts import Step
     from limbeck.detector import Detector
 
 __all__ = ["app", "main"]
@@ -48,11 +46,11 @@ def demo(what: Literal["table"] = "table", *, out: Path = Path("limbeck-demo"), 
     """
     from limbeck.demo import demo_table
 
-    with _progress() as on_step:
+    with progress() as on_step:
         result = demo_table(out, seed=seed, on_step=on_step)
     print(f"{result.n_train:,} generated card payments to learn from, {result.n_test:,} others to test on.\n")
-    _print_candidates(result.detector)
-    _print_metrics(result.metrics, ("average_precision", "auroc", "recall_at_1pct_fpr", "ece"))
+    print_candidates(result.detector)
+    print_metrics(result.metrics, ("average_precision", "auroc", "recall_at_1pct_fpr", "ece"))
     print(
         f"false alarms: {result.metrics['false_alarm_rate']:.2%} of normal rows, {result.detector.alpha:.2%} promised\n"
     )
@@ -117,7 +115,7 @@ def fit(
     with (
         warnings.catch_warnings(record=True) as caught,
         working_folder(out, resume=resume) as workdir,
-        _progress() as on_step,
+        progress() as on_step,
     ):
         detector = learn(
             source,
@@ -133,11 +131,11 @@ def fit(
             on_step=on_step,
         )
         detector.save(out, overwrite=overwrite)
-    _print_candidates(detector)
+    print_candidates(detector)
     card = detector.card
     for note in dict.fromkeys([*card.notes, *(str(w.message) for w in caught if w.category is LimbeckWarning)]):
         print(f"note: {note}", file=sys.stderr)
-    print(f"columns   {_kinds(detector)}")
+    print(f"columns   {kinds(detector)}")
     print(
         f"threshold {card.threshold:.4f} for a false-alarm rate of {card.alpha:g} "
         f"({card.n_calibration_normal:,} calibration normals)\npackage   {out}"
@@ -176,7 +174,7 @@ def score(
 
     refuse_existing(out, overwrite, source=source)
     detector = _load(package)
-    with _progress() as on_step:
+    with progress() as on_step:
         rows = run(detector, source, out, id=id, overwrite=overwrite, on_step=on_step)
     print(f"{rows:,} rows scored\nscores   {out}")
 
@@ -221,7 +219,7 @@ def evaluate(
     if report is not None:
         _require_report()
     detector = _load(package)
-    with _progress() as on_step:
+    with progress() as on_step:
         evaluation = run(detector, source, label=label, normal=normal, on_step=on_step)
     if json_ is not None:  # files first: what is printed may go to a pipe that closes
         with new_file(json_, overwrite=overwrite) as partial:
@@ -230,7 +228,7 @@ def evaluate(
         from limbeck.report import report as draw
 
         draw(detector, report, evaluation=evaluation, overwrite=overwrite)
-    _print_metrics(evaluation.metrics, tuple(evaluation.metrics))
+    print_metrics(evaluation.metrics, tuple(evaluation.metrics))
     for word, path in (("metrics", json_), ("report ", report)):
         if path is not None:
             print(f"{word}  {path}")
@@ -272,7 +270,7 @@ def report(
     detector = _load(package)
     evaluation = None
     if source is not None:
-        with _progress() as on_step:
+        with progress() as on_step:
             evaluation = measure(detector, source, label=label, normal=normal, on_step=on_step)
     draw(detector, out, evaluation=evaluation, overwrite=overwrite)
     print(f"report   {out}")
@@ -304,7 +302,7 @@ def methods(name: str | None = None, *, json_: Annotated[bool, Parameter(name="-
     if json_:
         print(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1))
     else:
-        _table(head, rows)
+        print_table(head, rows)
 
 
 @app.command
@@ -332,8 +330,10 @@ def inspect(package: Path, *, json_: Annotated[bool, Parameter(name="--json", ne
         f"threshold {card.threshold:.4f} for a false-alarm rate of {detector.alpha:g} "
         f"({card.n_calibration_normal:,} calibration normals)\n"
     )
-    _print_candidates(detector)
-    _table(("column", "kind", "categories"), [(c.name, c.kind, str(len(c.categories) or "")) for c in spec.columns])
+    print_candidates(detector)
+    print_table(
+        ("column", "kind", "categories"), [(c.name, c.kind, str(len(c.categories) or "")) for c in spec.columns]
+    )
     for note in card.notes:
         print(f"note: {note}")
 
@@ -352,76 +352,6 @@ def _load(package: Path) -> Detector:
     return Detector.load(package)
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[Step], None]]:
-    """Show a bar for each stage on standard error; the stages appear as they come."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    bars = {}
-    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-
-        def on_step(step: Step) -> None:
-            if step.stage not in bars:
-                bars[step.stage] = progress.add_task(step.stage, total=step.total or None)
-            progress.update(bars[step.stage], completed=step.done, total=step.total or None)
-
-        yield on_step
-
-
-def _kinds(detector: Detector) -> str:
-    """Name the kinds of the columns, and the categorical ones, so that a misread column is seen at once."""
-    columns = detector.spec.columns
-    parts = []
-    for kind in ("numeric", "boolean", "categorical"):
-        names = [c.name for c in columns if c.kind == kind]
-        shown = f" ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if kind == "categorical" else ""
-        parts += [f"{len(names)} {kind}{shown}"] if names else []
-    return ", ".join(parts)
-
-
-def _print_candidates(detector: Detector) -> None:
-    """Print the table of the student, its controls and its teachers."""
-    rows = []
-    for c in detector.artefact.training.get("candidates", []):
-        numbers = (f"{c[k]:.4f}" for k in ("average_precision", "auroc", "recall_at_1pct_fpr", "ece"))
-        rows.append((c["name"], *numbers))
-    if rows:
-        n = detector.artefact.training["candidates"][0]["n"]
-        print(f"on {n:,} validation rows that none of them saw:")
-        _table(("model", "average precision", "AUROC", "recall at 1 % FPR", "ECE"), rows)
-
-
-def _print_metrics(metrics: dict[str, float], names: tuple[str, ...]) -> None:
-    rows = [(n, str(v) if isinstance(v := metrics[n], int) else f"{v:.4f}") for n in names]
-    print("on rows that the package has never seen:")
-    _table(("metric", "value"), rows)
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """Print a table; numbers to the right."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for i, title in enumerate(head):
-        numeric = bool(rows) and all(str(r[i]).replace(".", "").replace("-", "").isdigit() for r in rows)
-        table.add_column(title, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    if sys.stdout is not None:
-        Console(soft_wrap=False, width=None if sys.stdout.isatty() else 110).print(table)
-    print()
-
-
-def _show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    print(f"note: {message}", file=sys.stderr)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake prints one clear message and exits with 1."""
     for stream in (sys.stdout, sys.stderr):
@@ -431,7 +361,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not sys.warnoptions:
             warnings.simplefilter("ignore")  # other people's; ours are notes
             warnings.simplefilter("always", LimbeckWarning)
-            warnings.showwarning = _show
+            warnings.showwarning = show_warning
         try:
             app(arguments)
         except LimbeckError as error:

@@ -1,0 +1,86 @@
+"""What a person sees in a terminal: bars while it works, tables when it is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limbeck.contracts import Step
+    from limbeck.detector import Detector
+
+__all__ = ["kinds", "print_candidates", "print_metrics", "print_table", "progress", "show_warning"]
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[Step], None]]:
+    """Show a bar for each stage on standard error; the stages appear as they come."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    bars = {}
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as display:
+
+        def on_step(step: Step) -> None:
+            if step.stage not in bars:
+                bars[step.stage] = display.add_task(step.stage, total=step.total or None)
+            display.update(bars[step.stage], completed=step.done, total=step.total or None)
+
+        yield on_step
+
+
+def kinds(detector: Detector) -> str:
+    """Name the kinds of the columns, and the categorical ones, so that a misread column is seen at once."""
+    columns = detector.spec.columns
+    parts = []
+    for kind in ("numeric", "boolean", "categorical"):
+        names = [c.name for c in columns if c.kind == kind]
+        shown = f" ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if kind == "categorical" else ""
+        parts += [f"{len(names)} {kind}{shown}"] if names else []
+    return ", ".join(parts)
+
+
+def print_candidates(detector: Detector) -> None:
+    """Print the table of the student, its controls and its teachers."""
+    rows = []
+    for c in detector.artefact.training.get("candidates", []):
+        numbers = (f"{c[k]:.4f}" for k in ("average_precision", "auroc", "recall_at_1pct_fpr", "ece"))
+        rows.append((c["name"], *numbers))
+    if rows:
+        n = detector.artefact.training["candidates"][0]["n"]
+        print(f"on {n:,} validation rows that none of them saw:")
+        print_table(("model", "average precision", "AUROC", "recall at 1 % FPR", "ECE"), rows)
+
+
+def print_metrics(metrics: dict[str, float], names: tuple[str, ...]) -> None:
+    """Print some metrics of an evaluation."""
+    rows = [(n, str(v) if isinstance(v := metrics[n], int) else f"{v:.4f}") for n in names]
+    print("on rows that the package has never seen:")
+    print_table(("metric", "value"), rows)
+
+
+def print_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Print a table; numbers to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for i, title in enumerate(head):
+        numeric = bool(rows) and all(str(r[i]).replace(".", "").replace("-", "").isdigit() for r in rows)
+        table.add_column(title, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    if sys.stdout is not None:
+        Console(soft_wrap=False, width=None if sys.stdout.isatty() else 110).print(table)
+    print()
+
+
+def show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Print a warning as a note; stands in for `warnings.showwarning`."""
+    print(f"note: {message}", file=sys.stderr)
