@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -49,6 +50,18 @@ def mlp(inputs: int, hidden: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(inputs, 1))
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: layers this small only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_thread()
 def train_student(
     lessons: Lessons,
     hidden: tuple[int, ...],
@@ -60,7 +73,7 @@ def train_student(
     seed: int,
     on_step: Callable[[int, float], None] = lambda done, loss: None,
 ) -> tuple[tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...], list[float]]:
-    """Teach one student, on one thread.
+    """Teach one student; the loop is all there is.
 
     Parameters
     ----------
@@ -92,25 +105,6 @@ def train_student(
     ----------
     Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", arXiv 1503.02531.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # layers this small only wait for each other
-    try:
-        return _train(lessons, hidden, steps, batch, rate, temperature, seed, on_step)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _train(
-    lessons: Lessons,
-    hidden: tuple[int, ...],
-    steps: int,
-    batch: int,
-    rate: float,
-    temperature: float,
-    seed: int,
-    on_step: Callable[[int, float], None],
-) -> tuple[tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...], list[float]]:
-    """Teach; see `train_student`."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
