@@ -239,3 +239,24 @@ def test_who_watches_is_told_of_each_teacher():
 def test_the_number_of_folds(asked, anomalous, normal, folds):
     y = np.r_[np.ones(anomalous), np.zeros(normal)].astype(np.int8)
     assert folds_for(asked, y) == folds
+
+
+def test_blas_keeps_to_one_thread_while_workers_run(monkeypatch):
+    """Neighbours are sought inside OpenMP loops; BLAS with threads of its own there warns, and may hang."""
+    import threadpoolctl
+
+    import limbeck.tabular.teachers as teachers
+
+    seen = []
+
+    def watched(*arguments, **options):
+        seen.extend(p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas")
+        return real(*arguments, **options)
+
+    real = teachers.resample
+    monkeypatch.setattr(teachers, "resample", watched)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 3)), (np.arange(200) % 10 == 0).astype(np.int8)
+    x[y == 1] += 2
+    fit_committee(x, y, MultiTeacherConfig(resamplers=("smote",), folds=3, trees=5), seed=0)
+    assert seen and set(seen) == {1}

@@ -185,7 +185,9 @@ def _fit_teacher(
 
     # One thread a model and one model a core: boosting with several threads spins, and costs ten times the
     # processor time where anything else runs beside it. The result is the same for any number of workers.
-    with ThreadPoolExecutor(config.jobs or os.cpu_count() or 1) as workers:
+    # SMOTE's neighbours call BLAS from OpenMP; with workers beside each other BLAS must be held to one thread for all.
+    limits = require("threadpoolctl", "train").threadpool_limits(1, user_api="blas")
+    with limits, ThreadPoolExecutor(config.jobs or os.cpu_count() or 1) as workers:
         try:
             whole = workers.submit(_boost, x, y, name, config, seed, categorical, stop)
             list(workers.map(hear, splitter.split(np.zeros(len(y)), y)))
