@@ -25,7 +25,7 @@ app = App(
     name="limbeck",
     version=limbeck.__version__,
     help="Distil heavy anomaly detectors into one small calibrated model.",
-    help_format="plaintext",  # markdown alone would cost a tenth of a second
+    help_format="plaintext",  # importing the markdown renderer would cost 40 ms more
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
