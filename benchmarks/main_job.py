@@ -21,14 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import polars as pl
 from _data import available, creditcard_sample, nsl_kdd
+from _models import judged, lightgbm_alone
 from _results import append, held, read
 
 from limbeck import metrics
-from limbeck.calibrate import fit_affine, sigmoid
+from limbeck.calibrate import sigmoid
 from limbeck.data.columns import labels_of, rows_of
 from limbeck.detector import Detector
 from limbeck.fitting import set_aside
@@ -48,26 +48,6 @@ def frames(name: str, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
 def command(*arguments: str) -> None:
     """Run the command line."""
     subprocess.run([sys.executable, "-m", "limbeck.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
-
-
-def measure(y: np.ndarray, score: np.ndarray, alarms: float, probability: np.ndarray | None) -> dict[str, object]:
-    """Return the row's figures."""
-    row: dict[str, object] = {
-        "average_precision": metrics.average_precision(y, score),
-        "auroc": metrics.auroc(y, score),
-        "recall_at_1pct_fpr": metrics.recall_at_fpr(y, score, 0.01),
-        "false_alarm_rate": alarms,
-        "brier": "",
-        "ece": "",
-        "ece_floor": "",
-    }
-    if probability is not None:
-        row |= {
-            "brier": metrics.brier(y, probability),
-            "ece": metrics.ece(y, probability),
-            "ece_floor": metrics.ece_floor(probability),
-        }
-    return row
 
 
 def run(name: str, seed: int, folder: Path) -> None:
@@ -90,12 +70,14 @@ def run(name: str, seed: int, folder: Path) -> None:
 
     y, x = labels_of(train[label]), rows_of(train, detector.spec, named=True)
     aside = set_aside(y, seed)
-    rows["LightGBM on the labels"] = alone(x, y, aside, x_test, y_test, detector.spec.categorical, seed)
+    booster, alone = lightgbm_alone(x[~aside], y[~aside], detector.spec.categorical, seed)
+    said = [np.asarray(booster.predict(part, raw_score=True)) for part in (x[aside], x_test)]
+    rows["LightGBM on the labels"] = judged(said[0], y[aside], said[1], y_test), alone
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = time.perf_counter()
         result = distil(
-            x[~aside], y[~aside], MultiTeacherConfig(refit=False), seed=seed, categorical=detector.spec.categorical
+            x[~aside], y[~aside], MultiTeacherConfig(refit_below=0), seed=seed, categorical=detector.spec.categorical
         )
         seconds = time.perf_counter() - start
     models: dict[str, Callable[..., Any]] = {f"student: {r}": network for r, network in result.students.items()}
@@ -104,34 +86,6 @@ def run(name: str, seed: int, folder: Path) -> None:
         rows[model] = judged(score_of(x[aside]), y[aside], score_of(x_test), y_test), seconds
     for model, (row, spent) in rows.items():
         append(RESULTS, {"set": name, "seed": seed, "model": model, **row, "fit_seconds": round(spent, 1)})
-
-
-def alone(
-    x: np.ndarray,
-    y: np.ndarray,
-    aside: np.ndarray,
-    x_test: np.ndarray,
-    y_test: np.ndarray,
-    categorical: tuple[int, ...],
-    seed: int,
-) -> tuple[dict[str, object], float]:
-    """Fit one plain LightGBM on the rows that a Distiller sees, calibrated on the same rows as the package."""
-    start = time.perf_counter()
-    settings = {"objective": "binary", "verbosity": -1, "seed": seed, "learning_rate": 0.05, "num_leaves": 31,
-                "feature_fraction": 0.8, "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0}  # fmt: skip
-    data = lightgbm.Dataset(x[~aside], y[~aside], categorical_feature=list(categorical))
-    booster = lightgbm.train(settings, data, num_boost_round=300)
-    seconds = time.perf_counter() - start
-    said = [np.asarray(booster.predict(part, raw_score=True)) for part in (x[aside], x_test)]
-    return judged(said[0], y[aside], said[1], y_test), seconds
-
-
-def judged(calibration: np.ndarray, y_aside: np.ndarray, score: np.ndarray, y: np.ndarray) -> dict[str, object]:
-    """Calibrate a model as the package is calibrated, and measure it on the test rows."""
-    normals = np.sort(calibration[y_aside == 0])
-    threshold = normals[len(normals) - int(0.01 * (len(normals) + 1))]
-    line = fit_affine(calibration, y_aside, spread=3.0)
-    return measure(y, score, float((score[y == 0] > threshold).mean()), sigmoid(line(score)))
 
 
 def main() -> None:

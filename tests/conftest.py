@@ -9,7 +9,7 @@ import limbeck
 from limbeck.data.transactions import transactions
 from limbeck.errors import LimbeckWarning
 
-QUICK = {"resamplers": ["none", "rus"], "folds": 2, "trees": 30, "steps": 400, "refit": False}
+QUICK = {"resamplers": ["none", "rus"], "folds": 2, "trees": 30, "steps": 400, "refit_below": 0, "measurements": 1}
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from limbeck.data.transactions import transactions
+from limbeck.tabular.config import ROLES
 
 FAST = (
     "--set",
@@ -25,7 +26,9 @@ FAST = (
     "--set",
     "steps=40",
     "--set",
-    "refit=false",
+    "refit_below=0",
+    "--set",
+    "measurements=1",
 )
 METRICS = {
     "n", "n_anomalous", "auroc", "average_precision", "f1_max", "f1_at_threshold", "recall_at_1pct_fpr", "threshold",
@@ -87,7 +90,7 @@ def test_the_whole_story_in_processes(files, tmp_path):
     for name in ("manifest.json", "weights.safetensors", "model.onnx", "calibration.safetensors", "README.md"):
         assert (package / name).is_file()
     assert not list(tmp_path.glob(".*")), "nothing hidden is left"
-    assert all(word in fitted.stdout for word in ("distilled", "control", "labels", "committee of 1", "threshold"))
+    assert all(word in fitted.stdout for word in (*ROLES, "(shipped)", "committee of 1", "threshold"))
 
     scored = limbeck("score", package, files / "test.csv", "--out", tmp_path / "s.parquet")
     assert scored.returncode == 0, scored.stderr
@@ -133,7 +136,8 @@ def test_an_id_column_names_the_rows(run, package, files, tmp_path):
 
 
 def test_config_file_and_set(run, files, tmp_path):
-    (tmp_path / "c.toml").write_text('resamplers = ["none", "rus"]\ntrees = 10\nfolds = 2\nsteps = 40\nrefit = false\n')
+    preset = 'resamplers = ["none", "rus"]\ntrees = 10\nfolds = 2\nsteps = 40\nrefit_below = 0\n'
+    (tmp_path / "c.toml").write_text(preset)
     out = tmp_path / "a.limbeck"
     got = run("fit", files / "train.parquet", "--label", "fraud", "--out", out, "--config", tmp_path / "c.toml",
               "--set", "student=nano", "--alpha", "0.05")  # fmt: skip
@@ -436,7 +440,7 @@ def kill_when(process, condition, seconds=120):
 def test_killed_while_fitting_and_resumed(files, tmp_path):
     out = tmp_path / "x.limbeck"
     slow = ("fit", files / "train.parquet", "--label", "fraud", "--out", out, "--alpha", "0.05", "--set", "folds=3",
-            "--set", "trees=150", "--set", "steps=60", "--set", "refit=false")  # fmt: skip
+            "--set", "trees=150", "--set", "steps=60", "--set", "refit_below=0")  # fmt: skip
     work = tmp_path / ".x.limbeck.work"
     assert kill_when(start(*slow), lambda: len(list(work.rglob("[!.]*.npz"))) >= 2)
     assert not out.exists()

@@ -106,6 +106,44 @@ def test_an_unknown_field_is_refused_with_the_list_of_fields():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
+    [
+        (
+            "lightgbm,sklearn.ensemble.ExtraTreesClassifier(n_estimators=5,min_samples_leaf=2)",
+            ("lightgbm", "sklearn.ensemble.ExtraTreesClassifier(n_estimators=5,min_samples_leaf=2)"),
+        ),
+        ("a.B(x=1, y=2) , mlp,c.D()", ("a.B(x=1, y=2)", "mlp", "c.D()")),
+        ("a.B(x=[1,2,3]),c.D(x={1:2,3:4})", ("a.B(x=[1,2,3])", "c.D(x={1:2,3:4})")),
+        ("a.B(x=(1,2),y=3),mlp", ("a.B(x=(1,2),y=3)", "mlp")),
+        ("a.B", ("a.B",)),
+        ("a.B(y=3,x=(1,2)),mlp", ("a.B(y=3,x=(1,2))", "mlp")),
+        ("a.B(y=')',x='(,'),mlp", ("a.B(y=')',x='(,')", "mlp")),
+    ],
+)
+def test_a_list_is_split_at_commas_outside_brackets(text, expected):
+    assert config.replace(MultiTeacherConfig(), {"teachers": text}).teachers == expected
+
+
+def test_a_kind_in_a_preset_is_an_item_of_its_list(tmp_path):
+    preset = tmp_path / "preset.toml"
+    preset.write_text('teachers = ["mlp", "a.B(x=1, y=(2, 3))"]\n')
+    found = config.replace(MultiTeacherConfig(), config.read_toml(preset))
+    assert found.teachers == ("mlp", "a.B(x=1, y=(2, 3))")
+
+
+def test_a_malformed_kind_is_refused_with_what_a_kind_looks_like():
+    for text in ("a.B(x=1", "catboost", "a.B(1)", "mlp,mlp"):
+        with pytest.raises(ConfigError, match="field 'teachers' cannot have this value") as refused:
+            config.replace(MultiTeacherConfig(), {"teachers": text})
+        assert "different ones of lightgbm, mlp, or package.module.Class(setting=value)" in str(refused.value)
+
+
+def test_a_setting_that_cannot_be_hashed_is_refused():
+    with pytest.raises(ConfigError, match="teachers"):
+        config.replace(MultiTeacherConfig(), {"teachers": "a.B(x={[1]: 2})"})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
     [("trees=5", ("trees", "5")), (" a = b ", ("a", "b")), ("a=b=c", ("a", "b=c")), ("a=", ("a", ""))],
 )
 def test_an_assignment_is_split_once(text, expected):
@@ -120,9 +158,9 @@ def test_what_is_not_an_assignment_is_refused(text):
 
 def test_a_preset_is_read_from_toml(tmp_path):
     preset = tmp_path / "preset.toml"
-    preset.write_text('trees = 50\nratio = 1\nrefit = false\nresamplers = ["none", "rus"]  # two\nstudent = "tiny"\n')
+    preset.write_text('trees = 50\nratio = 1\nrefit_below = 0\nresamplers = ["none", "rus"]  # two\nstudent = "tiny"\n')
     found = config.replace(MultiTeacherConfig(), config.read_toml(preset))
-    assert found == MultiTeacherConfig(trees=50, ratio=1.0, refit=False, resamplers=("none", "rus"), student="tiny")
+    assert found == MultiTeacherConfig(trees=50, ratio=1.0, refit_below=0, resamplers=("none", "rus"), student="tiny")
 
 
 def test_a_table_in_a_preset_is_an_unknown_field(tmp_path):
@@ -173,7 +211,28 @@ def test_every_default_of_multi_teacher_survives_a_trip_through_text(field):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("resamplers", "none,adasyn"),
+        ("resamplers", "none,smotetomek"),
+        ("teachers", ""),
+        ("teachers", "xgboost"),
+        ("teachers", "lightgbm,lightgbm"),
+        ("teachers", "lightgbm,GaussianNB"),
+        ("teachers", "sklearn.naive_bayes.GaussianNB(1e-8)"),
+        ("teachers", "sklearn.naive_bayes.GaussianNB(var_smoothing=x)"),
+        ("teachers", "sklearn.naive_bayes.GaussianNB(var_smoothing=1e-8"),
+        ("teachers", ["a.B(x=print())"]),
+        ("normals", "-1"),
+        ("kinds", "some"),
+        ("weights", "median"),
+        ("reliability", "0"),
+        ("columns", "0"),
+        ("swap_anomalous", "1.1"),
+        ("choice", "committee"),
+        ("soft_loss", "plain"),
+        ("hard_loss", "huber"),
+        ("refit_below", "-1"),
+        ("label_noise", "1.5"),
+        ("feature_noise", "-0.1"),
+        ("missing", "0.96"),
         ("ratio", "1.5"),
         ("folds", "-1"),
         ("trees", "0"),

@@ -14,7 +14,7 @@ from limbeck.fitting import CALIBRATION_MOST, set_aside
 from limbeck.spec import Column, InputSpec
 from limbeck.tabular.config import MultiTeacherConfig
 
-FAST = {"resamplers": ["none"], "folds": 2, "trees": 10, "steps": 40, "refit": False}
+FAST = {"resamplers": ["none"], "folds": 2, "trees": 10, "steps": 40, "refit_below": 0, "measurements": 1}
 
 
 def test_calibration_rows_are_a_fifth_and_at_most_ten_thousand():

@@ -21,7 +21,7 @@ from limbeck.errors import InputError, MissingExtraError, OutputError
 from limbeck.evaluate import Evaluation, evaluate
 from limbeck.report import _by_chance, report, summarise
 
-QUICK = {"resamplers": ["none", "rus"], "folds": 2, "trees": 10, "steps": 150, "refit": False}
+QUICK = {"resamplers": ["none", "rus"], "folds": 2, "trees": 10, "steps": 150, "refit_below": 0, "measurements": 1}
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 HOSTILE = '<script>alert("x")</script> $a_b$ & \N{CJK UNIFIED IDEOGRAPH-65E5} \udcff'
 
@@ -82,9 +82,15 @@ def with_training(detector: Detector, **changes) -> Detector:
     )
 
 
-def with_precision(detector: Detector, **average_precision: float) -> Detector:
+def with_precision(detector: Detector, shipped: str = "multi-teacher", **average_precision: float) -> Detector:
+    """Set what each role reached; the students of one teacher reached little."""
+    known = {"distilled": 0.3, "distilled-rows": 0.3} | {k.replace("_", "-"): v for k, v in average_precision.items()}
     rows = [
-        {**row, "average_precision": average_precision.get(row["role"], row["average_precision"])}
+        {
+            **row,
+            "shipped": row["role"] == shipped,
+            "average_precision": known.get(row["role"], row["average_precision"]),
+        }
         for row in detector.artefact.training["candidates"]
     ]
     return with_training(detector, candidates=rows)
@@ -126,7 +132,8 @@ def test_the_numbers_are_there(page, detector, evaluation):
     assert f"{alarm.sum():,} of 2,000 rows raise an alarm: {alarm[evaluation.label == 1].sum()} of 60 anomalies" in text
     assert "multi-teacher detector learned from 2,000 rows, 60 of them anomalous" in text
     for candidate in detector.artefact.training["candidates"]:
-        assert f" {candidate['name']} {candidate['average_precision']:.3f} {candidate['auroc']:.3f} " in text
+        name = candidate["name"] + (" (shipped)" if candidate["shipped"] else "")
+        assert f" {name} {candidate['average_precision']:.3f} {candidate['auroc']:.3f} " in text
     for column in detector.spec.columns:
         assert f" {column.name} {column.kind} " in text
     for field in ("resamplers none, rus", "temperature 2.0", "1e-05 is allowed", f"limbeck {limbeck.__version__}"):
@@ -173,23 +180,32 @@ def sentences(detector) -> str:
 @pytest.mark.parametrize("best", [0.5, 0.5004])
 def test_it_says_when_distillation_did_not_pay(detector, role, name, best):
     worse = dict.fromkeys({"control", "labels"} - {role}, 0.4)
-    said = sentences(with_precision(detector, distilled=0.5, committee=0.8, **{role: best}, **worse))
+    said = sentences(with_precision(detector, multi_teacher=0.5, committee=0.8, **{role: best}, **worse))
     assert f"Distillation did not pay here: {name}" in said and "0.500 against 0.500" in said
     assert said.count("did not pay") == 1 and "Average precision is 0.100 above that of" in said
     assert "keeps 62.5\N{NO-BREAK SPACE}% of the committee" in said
 
 
 def test_it_warns_on_the_page_only_when_it_did_not_pay(detector, tmp_path):
-    page = written(with_precision(detector, distilled=0.5, control=0.7, labels=0.6), tmp_path / "a.html")
+    page = written(with_precision(detector, multi_teacher=0.5, control=0.7, labels=0.6), tmp_path / "a.html")
     assert page.count('<p class="warn">Distillation did not pay') == 2
-    page = written(with_precision(detector, distilled=0.9, control=0.5, labels=0.4), tmp_path / "b.html")
+    page = written(with_precision(detector, multi_teacher=0.9, control=0.5, labels=0.4), tmp_path / "b.html")
     assert "did not pay" not in page and 'class="warn"' not in page
 
 
 def test_it_says_when_the_student_was_taught_again(detector):
     assert "taught again" not in sentences(detector)
-    refitted = dataclasses.replace(detector.artefact, config={**detector.artefact.config, "refit": True})
-    assert "taught again on all rows" in sentences(dataclasses.replace(detector, artefact=refitted))
+    assert "taught again on all rows" in sentences(with_training(detector, taught_again=True))
+
+
+@pytest.mark.parametrize("role, name", [("control", "the control"), ("labels", "the plain student")])
+def test_it_says_when_what_is_shipped_had_no_teacher(detector, tmp_path, role, name):
+    better = {role: 0.6, **dict.fromkeys({"control", "labels"} - {role}, 0.4)}
+    tied = with_precision(detector, role, multi_teacher=0.61, **better)
+    said = sentences(tied)
+    assert f"The shipped student is {name}" in said and "distillation did not pay here" in said
+    page = written(tied, tmp_path / "a.html")
+    assert page.count('class="warn"') == 1 and page.count(f"{role} (shipped)") == 1
 
 
 def test_hostile_names_are_only_text(detector, evaluation, tmp_path):

@@ -16,7 +16,8 @@ Floats = NDArray[np.float64]
 
 def sigmoid(log_odds: ArrayLike) -> Floats:
     """Return the probability of log-odds, without overflow."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(log_odds, dtype=np.float64))), dtype=np.float64)
+    half = np.tanh(np.asarray(log_odds, dtype=np.float64) * 0.5)
+    return np.asarray(half * 0.5 + 0.5)
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,8 @@ class Calibrator:
     def p_value(self, score: ArrayLike) -> Floats:
         """Return ``(1 + normals scoring at least this high) / (m + 1)``, shape (n,), in (0, 1]."""
         m = self.normals.size
-        below = np.searchsorted(self.normals, np.asarray(score, dtype=np.float32), side="left")
-        return np.asarray((1 + m - below) / (m + 1), dtype=np.float64)
+        below = self.normals.searchsorted(np.asarray(score, dtype=np.float32), side="left")
+        return np.asarray((m + 1 - below) / (m + 1))
 
     def threshold(self, alpha: float) -> float:
         """Return the score above which ``p_value <= alpha``.

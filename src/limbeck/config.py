@@ -143,12 +143,29 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
                 raise ValueError
             return number
         if typing.get_origin(kind) is tuple:
-            parts = value.split(",") if isinstance(value, str) else list(value)
+            parts = _split(value) if isinstance(value, str) else list(value)
             return tuple(p.strip() for p in parts if p.strip())
         return str(value)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         wanted = "a comma-separated list" if typing.get_origin(kind) is tuple else f"a value of type {kind.__name__}"
         raise ConfigError(f"the field {name!r} cannot have this value", expected=wanted, got=repr(value)) from error
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas, but not at those between brackets or quotes."""
+    parts, depth, quote = [""], 0, ""
+    for c in text:
+        if quote:
+            quote = "" if c == quote else quote
+        elif c in "'\"":
+            quote = c
+        else:
+            depth += (c in "([{") - (c in ")]}")
+        if c == "," and not quote and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return parts
 
 
 def parse_assignment(text: str) -> tuple[str, str]:

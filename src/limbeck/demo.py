@@ -18,7 +18,13 @@ from limbeck.report import report
 __all__ = ["TableDemo", "demo_table"]
 
 ROWS = 10_000
-CONFIG = {"trees": 150, "folds": 5, "steps": 2500, "refit": False}  # smaller than the defaults, to end in a minute
+CONFIG = {
+    "trees": 150,
+    "folds": 5,
+    "steps": 2500,
+    "refit_below": 0,
+    "measurements": 1,
+}  # smaller than the defaults, to end in a minute
 
 
 @dataclass(frozen=True)

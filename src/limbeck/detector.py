@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -59,7 +60,7 @@ class Detector:
         """What it expects of a row."""
         return self.artefact.spec
 
-    @property
+    @cached_property
     def threshold(self) -> float:
         """Score above which a row is called anomalous."""
         return self.calibrator.threshold(self.alpha)

@@ -123,7 +123,7 @@ def fit(
     --------
     >>> import limbeck
     >>> from limbeck.data.transactions import transactions
-    >>> quick = {"resamplers": ["none"], "folds": 2, "trees": 30, "steps": 300, "refit": False}
+    >>> quick = {"resamplers": ["none"], "folds": 2, "trees": 30, "steps": 300, "refit_below": 0, "measurements": 1}
     >>> detector = limbeck.fit(transactions(3000, seed=0), label="fraud", config=quick, alpha=0.05)
     >>> detector.detect(transactions(1000, seed=1)).is_anomaly.shape
     (1000,)
@@ -203,7 +203,7 @@ def _card(
         n_calibration_normal=int(calibrator.normals.size),
         alpha=alpha,
         threshold=calibrator.threshold(alpha),
-        metrics={c["name"]: {k: v for k, v in c.items() if k not in ("name", "role")} for c in candidates},
+        metrics={c["name"]: {k: v for k, v in c.items() if k not in ("name", "role", "shipped")} for c in candidates},
         notes=tuple(notes),
         versions=_versions(),
     )

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 __all__ = ["LINEAR", "REACH", "Features", "Network"]
 
+Floats = NDArray[np.float64]
 LINEAR = 3.0  # scaled numbers are kept as they are up to here, and grow by their logarithm beyond
 REACH = 1e30  # scaled numbers are cut here, so that float32 holds them
-ROWS = 8192  # rows at a time: large enough for speed, small enough for the cache
+ROWS = 1024  # rows at a time: what they become stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,16 @@ class Features:
         raw = x if self._all_in_order(x.shape[1]) else x[:, self.number]  # (n, a)
         with np.errstate(over="ignore"):
             z = (raw - self.centre) / self.scale
-        missing = np.isnan(z)
-        if missing.any():
-            z[missing] = 0.0
-        z32 = np.clip(z, -REACH, REACH).astype(np.float32)
-        core = np.clip(z32, np.float32(-LINEAR), np.float32(LINEAR))
-        far = z32 != core
-        if far.any():
-            rest = z32[far] - core[far]
-            core[far] += np.sign(rest) * np.log1p(np.abs(rest))
-        parts = [core]
+        if np.maximum.reduce(np.abs(z), axis=None, initial=0.0) <= LINEAR:
+            numbers = z.astype(np.float32)
+        else:  # a gap (which compares as false), or a value far out
+            numbers = _bounded(z)
+        parts = [numbers]
         if self.indicator.size:
             parts.append(np.isnan(x[:, self.indicator]).astype(np.float32))
         if self.onehot_column.size:
             parts.append((x[:, self.onehot_column] == self.onehot_code).astype(np.float32))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return numbers if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def _all_in_order(self, columns: int) -> bool:
         return self.number.size == columns and self._ascending
@@ -76,6 +72,19 @@ class Features:
     @cached_property
     def _ascending(self) -> bool:
         return bool((self.number[1:] > self.number[:-1]).all())
+
+
+def _bounded(z: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Put gaps at the centre, and let scaled numbers (n, a) grow by their logarithm beyond `LINEAR`."""
+    z[np.isnan(z)] = 0.0
+    np.clip(z, -REACH, REACH, out=z)
+    z32 = z.astype(np.float32)
+    core = np.clip(z32, np.float32(-LINEAR), np.float32(LINEAR))
+    far = z32 != core
+    if far.any():
+        rest = z32[far] - core[far]
+        core[far] += np.sign(rest) * np.log1p(np.abs(rest))
+    return core
 
 
 @dataclass(frozen=True)
@@ -98,15 +107,19 @@ class Network:
         """Return scores, float32 (n,), of raw rows, float64 (n, d)."""
         if len(x) > ROWS:
             return np.concatenate([self(x[i : i + ROWS]) for i in range(0, len(x), ROWS)])
-        h = self.features(x).astype(np.float64)  # (n, p)
-        *inner, (w_last, b_last) = self._layers
+        h: Floats = self.features(x).astype(np.float64)  # (n, p)
+        inner, w_last, b_last = self._layers
         for w, b in inner:
-            h = np.maximum(h @ w + b, 0.0)  # (n, width)
-        return np.asarray((h @ w_last + b_last)[:, 0], dtype=np.float32)
+            h = h.dot(w)  # (n, width)
+            h += b
+            np.maximum(h, 0.0, out=h)
+        return np.asarray(h.dot(w_last) + b_last, dtype=np.float32)  # (n,)
 
     @cached_property
-    def _layers(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        return [(w.astype(np.float64), b.astype(np.float64)) for w, b in zip(self.weights, self.biases, strict=True)]
+    def _layers(self) -> tuple[list[tuple[Floats, Floats]], Floats, float]:
+        """Return the hidden layers, and the weights and the bias of the output, in float64."""
+        layers = [(w.astype(np.float64), b.astype(np.float64)) for w, b in zip(self.weights, self.biases, strict=True)]
+        return layers[:-1], layers[-1][0][:, 0].copy(), float(layers[-1][1][0])
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return every array under its name, as a package stores them."""

@@ -286,12 +286,14 @@ def _card_text(contents: Contents) -> str:
         "## Metrics",
         "",
         "On validation rows that none of the models saw; all calibrated alike."
-        + (" The shipped student was then taught again on all rows." if artefact.config.get("refit") else ""),
+        + (" The shipped student was then taught again on all rows." if artefact.training.get("taught_again") else ""),
         "",
         "| model | average precision | AUROC | recall at 1 % false alarms | Brier | ECE (floor) |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
+    shipped = {c["name"] for c in artefact.training.get("candidates", []) if c.get("shipped")}
     for name, m in card.metrics.items():
+        name = f"**{name}** (shipped)" if name in shipped else name
         lines.append(
             f"| {name} | {m['average_precision']:.4f} | {m['auroc']:.4f} | {m['recall_at_1pct_fpr']:.4f} | "
             f"{m['brier']:.5f} | {m['ece']:.4f} ({m['ece_floor']:.4f}) |"

@@ -131,7 +131,7 @@ def summarise(detector: Detector, evaluation: Evaluation | None = None) -> dict[
     return {
         "verdict": verdict + ".",
         "measured": measured,
-        "candidates": _candidates(training.get("candidates") or [], detector.artefact.config),
+        "candidates": _candidates(training.get("candidates") or [], bool(training.get("taught_again"))),
         "alpha": _rate(detector.alpha),
         "threshold": _number("threshold", detector.threshold),
         "calibration_normals": f"{calibrator.normals.size:,}",
@@ -169,7 +169,7 @@ def _measured(detector: Detector, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _candidates(rows: list[dict[str, Any]], config: dict[str, Any]) -> dict[str, Any] | None:
+def _candidates(rows: list[dict[str, Any]], taught_again: bool) -> dict[str, Any] | None:
     """Say how the shipped student compares with what else was tried."""
     if not rows:
         return None
@@ -178,32 +178,41 @@ def _candidates(rows: list[dict[str, Any]], config: dict[str, Any]) -> dict[str,
     return {
         "rows": f"{n:,} validation rows, {anomalous:,} of them anomalous",
         "keys": keys,
-        "table": [(row["name"], row["role"], [_number(k, row.get(k)) for k in keys]) for row in rows],
-        "words": _comparison(rows, anomalous, bool(config.get("refit"))),
+        "table": [
+            (row["name"], row["role"], bool(row.get("shipped")), [_number(k, row.get(k)) for k in keys]) for row in rows
+        ],
+        "words": _comparison(rows, anomalous, taught_again),
     }
 
 
-def _comparison(rows: list[dict[str, Any]], anomalous: int, refit: bool) -> list[tuple[bool, str]]:
+def _comparison(rows: list[dict[str, Any]], anomalous: int, taught_again: bool) -> list[tuple[bool, str]]:
     """Return sentences, each with whether it is a warning."""
     ap = {row["role"]: row["average_precision"] for row in rows if row["role"] != "teacher" and _has_ap(row)}
+    shipped = next((row["role"] for row in rows if row.get("shipped")), None)
     said: list[tuple[bool, str]] = []
-    if "distilled" not in ap:
+    if shipped not in ap:
         return said
     names = {"control": "the control, which had no teacher", "labels": "the plain student of the labels"}
+    distilled = {role: value for role, value in ap.items() if role not in (*names, "committee")}
+    if shipped in names:
+        said.append((True, f"The shipped student is {names[shipped]}: distillation did not pay here."))
+    best = max(distilled, key=lambda role: distilled[role], default=shipped)
     for role, name in names.items():
-        if role in ap and ap[role] >= ap["distilled"]:
+        if role == shipped or role not in ap:
+            continue
+        if ap[role] >= ap[best]:
             said.append((True, f"Distillation did not pay here: {name}, is at least as good ({ap[role]:.3f} against "
-                               f"{ap['distilled']:.3f} average precision)."))  # fmt: skip
-        elif role in ap:
-            said.append((False, f"Average precision is {ap['distilled'] - ap[role]:.3f} above that of {name}."))
+                               f"{ap[best]:.3f} average precision of {best!r})."))  # fmt: skip
+        elif ap[shipped] > ap[role]:
+            said.append((False, f"Average precision is {ap[shipped] - ap[role]:.3f} above that of {name}."))
     if ap.get("committee"):
-        said.append((False, f"The student keeps {_rate(ap['distilled'] / ap['committee'])} of the committee's average "
-                            f"precision ({ap['distilled']:.3f} of {ap['committee']:.3f})."))  # fmt: skip
+        said.append((False, f"The student keeps {_rate(ap[shipped] / ap['committee'])} of the committee's average "
+                            f"precision ({ap[shipped]:.3f} of {ap['committee']:.3f})."))  # fmt: skip
     if anomalous:
-        error = math.sqrt(ap["distilled"] * (1 - ap["distilled"]) / anomalous)
+        error = math.sqrt(ap[shipped] * (1 - ap[shipped]) / anomalous)
         said.append((False, f"With {anomalous:,} anomalies, one standard error of an average precision is roughly "
                             f"{error:.3f}: much smaller differences may be chance."))  # fmt: skip
-    if refit:
+    if taught_again:
         said.append((False, "After this measurement the shipped student was taught again on all rows, these included; "
                             "the table shows it as it was before."))  # fmt: skip
     return said
@@ -237,7 +246,8 @@ def _plots(detector: Detector, evaluation: Evaluation | None) -> dict[str, str]:
     if rows := [row for row in training.get("candidates") or [] if _has_ap(row)]:
         wanted["candidates"] = (_draw_candidates, (10.0, 0.65 + 0.27 * len(rows)), (rows,))
     if curves := {role: losses for role, losses in (training.get("curves") or {}).items() if len(losses) > 1}:
-        wanted["curves"] = (_draw_curves, (10.0, 2.3 * math.ceil(len(curves) / 3)), (curves,))
+        size = (10.0, 2.3 * math.ceil(len(curves) / 3))
+        wanted["curves"] = (_draw_curves, size, (curves, str(training.get("chosen"))))
     return {name: _svg(name, draw, size, data) for name, (draw, size, data) in wanted.items()}
 
 
@@ -355,7 +365,7 @@ def _draw_candidates(figure: Any, rows: list[dict[str, Any]]) -> None:
     ap = np.array([row["average_precision"] for row in rows])
     pad = max(0.1 * np.ptp(ap), 0.01)
     for place, row in enumerate(rows):
-        colour = STRONG if row["role"] == "distilled" else MUTED
+        colour = STRONG if row.get("shipped") else MUTED
         hollow = {"markerfacecolor": "none"} if row["role"] in ("committee", "teacher") else {}
         axes.plot(ap[place], place, "o", color=colour, markersize=8, **hollow)
         axes.annotate(f"{ap[place]:.3f}", (ap[place], place), (9, 0), textcoords="offset points", va="center")
@@ -365,11 +375,11 @@ def _draw_candidates(figure: Any, rows: list[dict[str, Any]]) -> None:
     axes.set_xlabel("average precision on the validation rows (filled: students; hollow: teachers)")
 
 
-def _draw_curves(figure: Any, curves: dict[str, list[float]]) -> None:
+def _draw_curves(figure: Any, curves: dict[str, list[float]], shipped: str) -> None:
     panels = figure.subplots(math.ceil(len(curves) / 3), 3, squeeze=False).ravel()
     for axes, (role, losses) in zip(panels, curves.items(), strict=False):
         done = 100 * np.arange(1, len(losses) + 1) / len(losses)
-        axes.plot(done, losses, color=STRONG if role == "distilled" else MUTED)
+        axes.plot(done, losses, color=STRONG if role == shipped else MUTED)
         axes.set_title(_short(role), loc="left", fontsize=9)
         axes.set(xlabel="training done, %", xlim=(0, 100), ylim=(0, None))
     panels[0].set_ylabel("loss")

@@ -49,7 +49,7 @@ def print_candidates(detector: Detector) -> None:
     rows = []
     for c in detector.artefact.training.get("candidates", []):
         numbers = (f"{c[k]:.4f}" for k in ("average_precision", "auroc", "recall_at_1pct_fpr", "ece"))
-        rows.append((c["name"], *numbers))
+        rows.append((c["name"] + (" (shipped)" if c.get("shipped") else ""), *numbers))
     if rows:
         n = detector.artefact.training["candidates"][0]["n"]
         print(f"on {n:,} validation rows that none of them saw:")

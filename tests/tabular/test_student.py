@@ -35,23 +35,81 @@ def test_the_loss_is_the_formula():
     np.testing.assert_allclose(curve[0], wanted.mean(), rtol=1e-5)
 
 
+def first_step(soft, hard, share, **options):
+    """Return the loss of the very first step, and what the untouched student says of each row."""
+    n = len(hard)
+    x = np.random.default_rng(1).normal(size=(n, 4)).astype(np.float32)
+    weights, biases, curve = train_student(
+        Lessons(x, soft, hard, share), (8,), steps=1, batch=n, rate=1e-12, seed=0, **{"temperature": 1.0, **options}
+    )
+    return curve[0], (np.maximum(x @ weights[0] + biases[0], 0) @ weights[1] + biases[1])[:, 0].astype(float)
+
+
+def words(n=64, seed=2):
+    draw = np.random.default_rng(seed)
+    return (draw.normal(size=n) * 6).astype(np.float32), (draw.random(n) < 0.3).astype(np.float32)
+
+
+def test_huber_is_on_clipped_log_odds():
+    soft, hard = words()
+    loss, s = first_step(soft, hard, np.ones(64, np.float32), soft_loss="huber")
+    gap = np.abs(s - np.clip(soft, -8, 8))
+    assert (np.abs(soft) > 8).any() and (gap < 1).any()
+    np.testing.assert_allclose(loss, np.where(gap < 1, gap**2 / 2, gap - 0.5).mean(), rtol=1e-5)
+
+
+def test_focal_loss_is_the_formula():
+    _, hard = words()
+    loss, s = first_step(None, hard, np.zeros(64, np.float32), hard_loss="focal")
+    p = np.where(hard == 1, sigmoid(s), 1 - sigmoid(s))
+    np.testing.assert_allclose(loss, (-((1 - p) ** 2) * np.log(p)).mean(), rtol=1e-5)
+
+
+def test_weighted_loss_gives_each_class_half():
+    _, hard = words()
+    loss, s = first_step(None, hard, np.zeros(64, np.float32), hard_loss="weighted")
+    halves = [entropy(hard[hard == v], s[hard == v]).mean() for v in (0, 1)]
+    np.testing.assert_allclose(loss, np.mean(halves), rtol=1e-5)
+
+
+def untaught_rows(critical, attention, steps=16, n=16):
+    """Return which rows one epoch of single-row steps leaves without any influence: each row owns one weight."""
+    hard = np.zeros(n, np.float32)
+    lessons = Lessons(np.eye(n, dtype=np.float32), None, hard, hard, np.array(critical, dtype=np.int64))
+    taught, start = (
+        train_student(lessons, (), steps=k, batch=4, rate=r, temperature=1.0, attention=attention, seed=0)[0][0]
+        for k, r in ((steps, 0.5), (1, 1e-12))
+    )
+    moved = np.abs(taught - start)[:, 0]
+    return np.flatnonzero(moved < 1e-3)  # weight decay alone moves less than that
+
+
 def test_every_row_is_heard_once_before_any_twice():
-    """With one row's label turned, an epoch of single-row steps moves the student; rows are not drawn with repeats."""
-    x = np.eye(16, dtype=np.float32)
-    hard = np.zeros(16, np.float32)
-    losses = []
-    train_student(
-        Lessons(x, None, hard, np.zeros(16, np.float32)), (), steps=16, batch=1, rate=0.5, temperature=1.0, seed=0,
-        on_step=lambda done, loss: losses.append(done),
-    )  # fmt: skip
-    weights, _, _ = train_student(
-        Lessons(x, None, hard, np.zeros(16, np.float32)), (), steps=16, batch=1, rate=0.5, temperature=1.0, seed=0
-    )
-    start, _, _ = train_student(
-        Lessons(x, None, hard, np.zeros(16, np.float32)), (), steps=1, batch=1, rate=1e-12, temperature=1.0, seed=0
-    )
-    assert losses[-1] == 16
-    assert (np.abs(weights[0] - start[0]) > 1e-4).all()
+    assert untaught_rows([], 0.0, steps=4).size == 0
+    assert untaught_rows([], 0.0, steps=2).size == 8
+
+
+def test_critical_rows_take_their_share_of_each_step():
+    quiet = untaught_rows([3], 0.5, steps=4)
+    assert 3 not in quiet and quiet.size >= 7  # two of four places in each step are its own
+    np.testing.assert_array_equal(untaught_rows([3], 0.0, steps=2), untaught_rows([], 0.0, steps=2))
+    everywhere = list(range(12))  # not rarer than their share: nothing to do
+    np.testing.assert_array_equal(untaught_rows(everywhere, 0.5, steps=2), untaught_rows([], 0.0, steps=2))
+
+
+def test_the_rate_grows_with_the_root_of_the_batch():
+    """With Adam the first step of each weight is the rate, whatever the gradient."""
+    x = np.eye(4, dtype=np.float32).repeat(512, axis=0)
+    hard = np.zeros(len(x), np.float32)
+
+    def step(batch):
+        runs = [
+            train_student(Lessons(x, None, hard, hard), (), steps=1, batch=batch, rate=r, temperature=1.0, seed=0)[0][0]
+            for r in (1e-2, 1e-12)
+        ]
+        return np.abs(runs[0] - runs[1])[:, 0]
+
+    np.testing.assert_allclose(step(2048) / step(512), 2.0, rtol=0.01)
 
 
 def test_training_leaves_the_random_state_and_threads_alone():

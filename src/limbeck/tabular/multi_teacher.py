@@ -1,9 +1,10 @@
 """Multi-teacher distillation for tables with labels.
 
 Many teachers, each taught on differently resampled data, say what they think of rows that they never saw; their
-calibrated mean and the labels teach one small student. Two others are always taught beside it on the same footing: the
-control (same student, same rows, no teacher) and the plain student of the labels. What the distilled one gains over
-them is distillation's, and nothing else is.
+calibrated mean and the labels teach one small student. Four others are always taught beside it on the same footing: by
+one teacher with and without synthetic rows, by nobody (the control: same student, same rows, no teacher), and by the
+labels alone. What a distilled one gains over the last two is distillation's, and nothing else is. The simplest that is
+as good as the best is shipped.
 
 A reconstruction inspired by MTKD (Neural Networks, October 2025), of which only the abstract is public; the parts are
 those of its published relatives, cited where they stand.
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -32,17 +34,22 @@ from limbeck.errors import InputError, LimbeckWarning
 from limbeck.graph import check_parity, run_onnx, to_onnx
 from limbeck.network import Features, Network
 from limbeck.tabular.augment import swap_rows
-from limbeck.tabular.candidates import ROLES, measure, verdict
-from limbeck.tabular.config import STUDENTS, MultiTeacherConfig
+from limbeck.tabular.candidates import choose, measure, together, verdict
+from limbeck.tabular.config import ROLES, STUDENTS, MultiTeacherConfig
 from limbeck.tabular.encode import learn_features
+from limbeck.tabular.kinds import check_kind
+from limbeck.tabular.noise import blur, drop, flip_labels
 from limbeck.tabular.student import Lessons, TorchNetwork, train_student
-from limbeck.tabular.teachers import Committee, fit_committee
+from limbeck.tabular.teachers import Committee, Pair, fit_committee, pairs_of
+from limbeck.tabular.workers import beside_each_other
 
 __all__ = ["Distilled", "MultiTeacher", "MultiTeacherClassifier", "distil"]
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
 PARITY = 1e-5  # of the ONNX graph's scores, relative where they exceed 1
+SMALL_BATCH, LARGE_BATCH, MANY_LESSONS = 512, 2048, 50_000  # rows in a step, and where the larger number begins
+ENOUGH_ANOMALIES, MOST_MEASUREMENTS = 40, 4  # seen in validation, and how often rows are held out to that end
 FEWEST = 3  # rows of each label: one to validate on, two to be taught in turn
 
 
@@ -51,11 +58,14 @@ class Distilled:
     """What `distil` leaves behind."""
 
     network: Network
+    chosen: str  # its role
     candidates: list[dict[str, Any]]  # one row a model: role, name, metrics on rows that none of them saw
     curves: dict[str, list[float]]  # loss of each student
     notes: list[str]  # what was done otherwise than asked, and what the table says
     students: dict[str, Network]  # by role, as measured: before calibration, and before the shipped one is taught again
     committee: Committee  # as measured
+    taught_again: bool  # the shipped one, on the validation rows too
+    teachers: Committee | None  # its teachers then, on all rows; None where it had none or was not taught again
 
 
 def distil(
@@ -68,7 +78,7 @@ def distil(
     store: Path | None = None,
     on_step: OnStep = ignore,
 ) -> Distilled:
-    """Teach the committee and its students, measure them on rows kept apart, and return the distilled one.
+    """Teach the committee and its students, measure them on rows kept apart, and return the one that is shipped.
 
     Parameters
     ----------
@@ -94,6 +104,8 @@ def distil(
     ------
     InputError
         If there are fewer than 3 rows of a label, or no column varies.
+    ConfigError
+        If a kind of teacher cannot be made.
     """
     for value, word in ((1, "anomalous"), (0, "normal")):
         if (y == value).sum() < FEWEST:
@@ -103,29 +115,89 @@ def distil(
                 got=f"{(y == value).sum()} of {len(y)}",
                 fix="give more labelled rows",
             )
-    outside = _held_out(y, config.validation, seed)
-    rounds = 2 if config.refit else 1
-    progress = _Progress(on_step, config, rounds)
-    taught = _Round(x[~outside], y[~outside], config, seed, categorical, _folder(store, "measured"), progress)
-    students = {role: taught.student(role) for role in ROLES}
-    candidates = measure(students, taught.committee, x[outside], y[outside])
-    notes = taught.notes + verdict(candidates)
-    network = students["distilled"]
-    score = network(x[outside]).astype(np.float64)
-    if config.refit:
-        network = _Round(x, y, config, seed, categorical, _folder(store, "final"), progress).student("distilled")
-    return Distilled(_fold_in(network, score, y[outside]), candidates, taught.curves, notes, students, taught.committee)
+    for kind in config.teachers:
+        check_kind(kind)
+    turns = _measurements(y, config)
+    again = int(y.sum()) < config.refit_below
+    progress = _Progress(on_step, config, turns, again)
+    measured = [_measured(x, y, config, seed, turn, categorical, store, progress) for turn in range(turns)]
+    first = measured[0]
+    candidates = together([m.candidates for m in measured])
+    chosen, reason = config.choice, ""
+    if chosen == "auto":
+        chosen, reason = choose([(m.scores, m.label) for m in measured], seed=seed)
+    for row in candidates:
+        row["shipped"] = row["role"] == chosen
+    notes = first.round.notes + verdict(candidates, chosen) + ([reason] if reason else [])
+    network, teachers = first.students[chosen], None
+    if again:
+        last = _Round(x, y, config, seed, categorical, progress)
+        if wanted := first.round.heard_by(chosen):
+            teachers = last.teach(wanted, _folder(store, "final"))
+        network = last.students([chosen])[chosen]
+    return Distilled(
+        _fold_in(network, first.scores[chosen], first.label),
+        chosen,
+        candidates,
+        first.round.curves,
+        notes,
+        first.students,
+        first.committee,
+        again,
+        teachers,
+    )
+
+
+def _measurements(y: Labels, config: MultiTeacherConfig) -> int:
+    """Return how often to measure the candidates: one measurement on a handful of anomalies tells nothing."""
+    possible = int(1 / config.validation + 1e-9)
+    if config.measurements:
+        return min(config.measurements, possible)
+    anomalies = max(1, round(config.validation * int((y == 1).sum())))
+    return min(math.ceil(ENOUGH_ANOMALIES / anomalies), MOST_MEASUREMENTS, possible)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One measurement: a round of teaching, and what its students are worth on the rows that it did not see."""
+
+    round: _Round
+    committee: Committee
+    students: dict[str, Network]
+    candidates: list[dict[str, Any]]
+    scores: dict[str, Floats]  # of the validation rows, by role
+    label: Labels
+
+
+def _measured(
+    x: Floats,
+    y: Labels,
+    config: MultiTeacherConfig,
+    seed: int,
+    turn: int,
+    categorical: tuple[int, ...],
+    store: Path | None,
+    progress: _Progress,
+) -> _Measured:
+    """Teach on all rows but some, and measure on those."""
+    outside = _held_out(y, config.validation, seed, turn)
+    taught = _Round(x[~outside], y[~outside], config, seed, categorical, progress)
+    committee = taught.teach(pairs_of(config), _folder(store, f"measured-{turn}"))
+    students = taught.students(ROLES)
+    scores = {role: network(x[outside]).astype(np.float64) for role, network in students.items()}
+    candidates = measure(students, committee, x[outside], y[outside])
+    return _Measured(taught, committee, students, candidates, scores, y[outside])
 
 
 class _Progress:
     """Counts teachers and students over all rounds for whoever watches."""
 
-    def __init__(self, on_step: OnStep, config: MultiTeacherConfig, rounds: int) -> None:
+    def __init__(self, on_step: OnStep, config: MultiTeacherConfig, turns: int, again: bool) -> None:
         self._on_step = on_step
         self._teachers = 0
         self._students = 0
-        self._of_teachers = rounds * len(config.resamplers)
-        self._of_students = (len(ROLES) + rounds - 1) * config.steps
+        self._of_teachers = (turns + again) * len(pairs_of(config))
+        self._of_students = turns * len(ROLES) + again
 
     def round_of_teachers(self) -> Callable[[str, int], None]:
         """Return a callback that counts on from the rounds before."""
@@ -137,19 +209,18 @@ class _Progress:
 
         return on_teacher
 
-    def student(self, steps: int) -> Callable[[int, float], None]:
-        """Return a callback for one student's optimiser steps."""
-        before = self._students
+    def students(self) -> Callable[[float], None]:
+        """Return a callback for one more student that has learned, with its last loss."""
 
-        def on_loss(done: int, loss: float) -> None:
-            self._students = before + done
+        def on_student(loss: float) -> None:
+            self._students += 1
             self._on_step(Step("students", self._students, self._of_students, {"loss": loss}))
 
-        return on_loss
+        return on_student
 
 
 class _Round:
-    """A committee on some rows, and the students that it can teach there."""
+    """Some rows with their synthetic ones, a committee on them, and the students that it can teach there."""
 
     def __init__(
         self,
@@ -158,47 +229,116 @@ class _Round:
         config: MultiTeacherConfig,
         seed: int,
         categorical: tuple[int, ...],
-        store: Path | None,
         progress: _Progress,
     ) -> None:
-        self._config, self._seed, self._progress = config, seed, progress
+        self._config, self._seed, self._categorical, self._progress = config, seed, categorical, progress
+        x, y = _disturbed(x, y, config, seed, categorical)
+        self._real, self._label = x, y
         self._features: Features = learn_features(x, categorical)
         if self._features.width == 0:
             raise InputError("no column varies", expected="a column with two different values", got="0 features")
-        self.committee: Committee = fit_committee(
-            x, y, config, seed=seed, categorical=categorical, store=store, on_teacher=progress.round_of_teachers()
-        )
-        self.curves: dict[str, list[float]] = {}
-        self.notes = [f"teacher {m.resampler!r}: {m.note}" for m in self.committee.members if m.note]
-        if len(self.committee.dropped) == len(config.resamplers):
-            self.notes.append("no teacher is better than chance on rows that it did not see")
-        else:
-            self.notes += [f"the teacher {n!r} ranked backwards and is not heard" for n in self.committee.dropped]
         count = min(config.swap * len(y), config.swap_most)
-        made, base = swap_rows(x, y, count, share=config.swap_share, anomalous=config.swap_anomalous, seed=seed)
-        self._x = np.concatenate([self._features(x), self._features(made)])
+        self._made, base = swap_rows(x, y, count, share=config.swap_share, anomalous=config.swap_anomalous, seed=seed)
+        self._inputs = np.concatenate([self._features(x), self._features(self._made)])
         self._hard = np.concatenate([y, base]).astype(np.float32)
-        said = self.committee.log_odds(made) if count else np.empty(0)
-        self._soft = np.concatenate([self.committee.heard, said]).astype(np.float32)
-        self._real = len(y)
+        self._words: dict[str, NDArray[np.float32]] = {}  # log-odds of the real and the made rows, by who says them
+        self._best: Pair | None = None
+        self._speakers: tuple[Pair, ...] = ()
+        self.curves: dict[str, list[float]] = {}
+        self.notes: list[str] = []
 
-    def student(self, role: str) -> Network:
-        """Teach the student of one role; all roles share size, steps, seed and, but for `labels`, the rows."""
-        rows = slice(0, self._real) if role == "labels" else slice(None)
-        share = np.full(len(self._hard), 1.0, np.float32)  # synthetic rows have no label: the committee alone speaks
-        share[: self._real] = self._config.soft
-        lessons = Lessons(self._x[rows], self._soft if role == "distilled" else None, self._hard[rows], share[rows])
-        weights, biases, self.curves[role] = train_student(
-            lessons,
-            STUDENTS[self._config.student],
-            steps=self._config.steps,
-            batch=self._config.batch,
-            rate=self._config.student_rate,
-            temperature=self._config.temperature,
+    def teach(self, pairs: tuple[Pair, ...], store: Path | None) -> Committee:
+        """Teach the committee, and hear it and its best member on every row."""
+        committee = fit_committee(
+            self._real,
+            self._label,
+            self._config,
             seed=self._seed,
-            on_step=self._progress.student(self._config.steps),
+            categorical=self._categorical,
+            pairs=pairs,
+            store=store,
+            on_teacher=self._progress.round_of_teachers(),
         )
-        return Network(self._features, weights, biases)
+        best = committee.best(self._label)
+        for name, teacher in (("committee", committee), ("best", best)):
+            said = teacher.log_odds(self._made) if len(self._made) else np.empty(0)
+            self._words[name] = np.concatenate([teacher.heard, said]).astype(np.float32)
+        self._best = (best.kind, best.resampler)
+        self._speakers = tuple((m.kind, m.resampler) for m in committee.speakers)
+        self.notes += _notes(committee, len(pairs))
+        return committee
+
+    def heard_by(self, role: str) -> tuple[Pair, ...]:
+        """Return the teachers that the student of a role listens to."""
+        if role in ("labels", "control") or self._best is None:
+            return ()
+        return self._speakers if role == "multi-teacher" else (self._best,)
+
+    def students(self, roles: Iterable[str]) -> dict[str, Network]:
+        """Teach the students of some roles; all share size, steps and seed."""
+        told, networks = self._progress.students(), {}
+        calls = [(role, self._lessons(role), self._config, self._seed) for role in roles]
+        for role, weights, biases, curve in beside_each_other(
+            _teach_student, calls, rows=len(self._inputs), jobs=self._config.jobs
+        ):
+            networks[role] = Network(self._features, weights, biases)
+            self.curves[role] = curve
+            told(curve[-1])
+        return {role: networks[role] for role, *_ in calls}
+
+    def _lessons(self, role: str) -> Lessons:
+        """Return what the student of one role is told."""
+        config, real = self._config, len(self._label)
+        rows = slice(0, real) if role in ("labels", "distilled") else slice(None)
+        share = np.full(len(self._hard), 1.0, np.float32)  # synthetic rows have no label: the teachers alone speak
+        share[:real] = config.soft
+        anomalies = np.flatnonzero(self._label == 1)
+        if role in ("labels", "control"):
+            return Lessons(self._inputs[rows], None, self._hard[rows], share[rows], anomalies)
+        soft = self._words["committee" if role == "multi-teacher" else "best"]
+        top = np.argsort(-soft[:real], kind="stable")[: round(config.critical * real)]
+        critical = np.union1d(top, anomalies)
+        return Lessons(self._inputs[rows], soft[rows], self._hard[rows], share[rows], critical)
+
+
+def _teach_student(
+    role: str, lessons: Lessons, config: MultiTeacherConfig, seed: int
+) -> tuple[str, tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...], list[float]]:
+    """Teach the student of one role."""
+    weights, biases, curve = train_student(
+        lessons,
+        STUDENTS[config.student],
+        steps=config.steps,
+        batch=config.batch or (LARGE_BATCH if len(lessons.x) > MANY_LESSONS else SMALL_BATCH),
+        rate=config.student_rate,
+        temperature=config.temperature,
+        soft_loss=config.soft_loss,
+        hard_loss=config.hard_loss,
+        attention=config.attention,
+        seed=seed,
+    )
+    return role, weights, biases, curve
+
+
+def _notes(committee: Committee, asked: int) -> list[str]:
+    """Say what the committee did otherwise than asked."""
+    notes = [f"teacher {m.name!r}: {m.note}" for m in committee.members if m.note]
+    if len(committee.dropped) == asked:
+        return [*notes, "no teacher is better than chance on rows that it did not see"]
+    notes += [f"the teacher {name!r} ranked backwards and is not heard" for name in committee.dropped]
+    silent = dict.fromkeys(m.kind for m in committee.members if m.weight == 0)
+    return notes + [f"the kind {kind!r} is not heard: without it the committee ranks better" for kind in silent]
+
+
+def _disturbed(
+    x: Floats, y: Labels, config: MultiTeacherConfig, seed: int, categorical: tuple[int, ...]
+) -> tuple[Floats, Labels]:
+    """Add the noise that the configuration asks for."""
+    if config.feature_noise:
+        x = blur(x, learn_features(x, categorical), config.feature_noise, seed)
+    if config.missing:
+        x = drop(x, config.missing, seed)
+    return x, flip_labels(y, config.label_noise, seed) if config.label_noise else y
 
 
 def _folder(store: Path | None, name: str) -> Path | None:
@@ -208,13 +348,14 @@ def _folder(store: Path | None, name: str) -> Path | None:
     return store / name
 
 
-def _held_out(y: Labels, part: float, seed: int) -> NDArray[np.bool_]:
-    """Choose the validation rows: the same share of each class, at least one, leaving at least two."""
+def _held_out(y: Labels, part: float, seed: int, turn: int = 0) -> NDArray[np.bool_]:
+    """Choose validation rows: the same share of each class, at least one, leaving at least two; others each turn."""
     rng = np.random.default_rng(seed)
     outside = np.zeros(len(y), dtype=bool)
     for value in (0, 1):
         rows = np.flatnonzero(y == value)
-        outside[rng.choice(rows, min(len(rows) - 2, max(1, round(part * len(rows)))), replace=False)] = True
+        count = min(len(rows) - 2, max(1, round(part * len(rows))))
+        outside[np.roll(rng.permutation(rows), -turn * count)[:count]] = True
     return outside
 
 
@@ -271,7 +412,7 @@ class MultiTeacherClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     --------
     >>> from sklearn.datasets import make_classification
     >>> X, y = make_classification(600, 5, weights=[0.9], random_state=0)
-    >>> config = MultiTeacherConfig(resamplers=("none",), folds=2, trees=20, steps=200, refit=False)
+    >>> config = MultiTeacherConfig(resamplers=("none",), folds=2, trees=20, steps=200, refit_below=0, measurements=1)
     >>> model = MultiTeacherClassifier(config).fit(X, y)
     >>> model.predict_proba(X).shape
     (600, 2)
@@ -379,6 +520,8 @@ class MultiTeacher(Distiller):
         on_step(Step("exporting", 1, 1))
         training = {
             "candidates": distilled.candidates,
+            "chosen": distilled.chosen,
+            "taught_again": distilled.taught_again,
             "curves": distilled.curves,
             "notes": distilled.notes,
             "parity": {"largest": difference, "tolerance": PARITY},

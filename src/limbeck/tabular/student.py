@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +17,9 @@ from torch.nn import functional as F
 from limbeck.network import LINEAR, REACH, Features, Network
 
 __all__ = ["Lessons", "TorchNetwork", "train_student"]
+
+FARTHEST = 8.0  # log-odds that Huber's loss asks for at most
+FOCUS = 2.0  # exponent of the focal loss
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,15 @@ class Lessons:
         Labels, or on synthetic rows the label of the base row.
     soft_share : ndarray of float32, shape (n,)
         Weight of the soft word against the hard one: 1 where no label is known.
+    critical : ndarray of int64, shape (k,)
+        Places of the rows on which the order at the top depends; k may be 0.
     """
 
     x: NDArray[np.float32]
     soft: NDArray[np.float32] | None
     hard: NDArray[np.float32]
     soft_share: NDArray[np.float32]
+    critical: NDArray[np.int64] = field(default_factory=lambda: np.arange(0))
 
 
 def mlp(inputs: int, hidden: tuple[int, ...]) -> nn.Sequential:
@@ -71,7 +77,9 @@ def train_student(
     rate: float,
     temperature: float,
     seed: int,
-    on_step: Callable[[int, float], None] = lambda done, loss: None,
+    soft_loss: str = "tempered",
+    hard_loss: str = "plain",
+    attention: float = 0.0,
 ) -> tuple[tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...], list[float]]:
     """Teach one student; the loop is all there is.
 
@@ -84,13 +92,20 @@ def train_student(
     steps, batch : int
         Optimiser steps, and rows in each.
     rate : float
-        Peak learning rate; it rises over the first twentieth and falls as a cosine.
+        Peak learning rate for steps of 512 rows; it grows with the root of the batch, rises over the first twentieth
+        of the steps and falls as a cosine.
     temperature : float
-        T of the soft loss ``T² · CE(sigmoid(z / T), sigmoid(s / T))``.
+        T of the tempered soft loss.
     seed : int
         Of the first weights and the order of the rows.
-    on_step : callable
-        Called now and then with the steps done and the loss.
+    soft_loss : str
+        "tempered": ``T² · CE(sigmoid(z / T), sigmoid(s / T))``; "huber": Huber's loss between the log-odds s and z, z
+        clipped to ±8.
+    hard_loss : str
+        "plain": ``CE(y, sigmoid(s))``; "weighted": the same, each class with half of the whole weight; "focal":
+        ``(1 - p)² CE``, p the probability of the true label.
+    attention : float, in [0, 1)
+        Share of each step's rows that is drawn from the critical ones, where they are rarer than that.
 
     Returns
     -------
@@ -103,7 +118,9 @@ def train_student(
 
     References
     ----------
-    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", arXiv 1503.02531.
+    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", arXiv 1503.02531; Lin et al., "Focal loss
+    for dense object detection", ICCV 2017; Huber, "Robust estimation of a location parameter", 1964; Krizhevsky, "One
+    weird trick for parallelizing convolutional neural networks", arXiv 1404.5997 (rate and batch).
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -112,23 +129,29 @@ def train_student(
     x, hard = torch.from_numpy(lessons.x), torch.from_numpy(lessons.hard)
     soft = None if lessons.soft is None else torch.from_numpy(lessons.soft)
     share = torch.from_numpy(lessons.soft_share)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4)
+    rarity = len(hard) / (2.0 * torch.bincount(hard.long(), minlength=2).clamp(min=1))  # (2,)
+    class_weight = rarity if hard_loss == "weighted" else None
+    optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4, fused=True)
     warm = max(1, steps // 20)
     curve: list[float] = []
     order = torch.empty(0, dtype=torch.long)
     total, count = 0.0, 0
+    critical = torch.from_numpy(lessons.critical)
+    extra = round(attention * batch) if 0 < len(critical) < attention * len(x) else 0
+    plain = batch - extra
+    rate *= math.sqrt(batch / 512)
     for step in range(steps):
-        while len(order) < batch:  # each row once before any row twice
+        while len(order) < plain:  # each row once before any row twice
             order = torch.cat([order, torch.randperm(len(x), generator=generator)])
-        rows, order = order[:batch], order[batch:]
+        rows, order = order[:plain], order[plain:]
+        if extra:
+            rows = torch.cat([rows, critical[torch.randint(len(critical), (extra,), generator=generator)]])
         for group in optimiser.param_groups:
             group["lr"] = rate * min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * step / steps)))
         s = net(x[rows])[:, 0]  # (batch,)
-        loss = F.binary_cross_entropy_with_logits(s, hard[rows], reduction="none")
+        loss = _hard(hard_loss, s, hard[rows], class_weight)
         if soft is not None:
-            target = torch.sigmoid(soft[rows] / temperature)
-            kd = F.binary_cross_entropy_with_logits(s / temperature, target, reduction="none") * temperature**2
-            loss = share[rows] * kd + (1 - share[rows]) * loss
+            loss = share[rows] * _soft(soft_loss, s, soft[rows], temperature) + (1 - share[rows]) * loss
         mean = loss.mean()
         optimiser.zero_grad()
         mean.backward()  # type: ignore[no-untyped-call]
@@ -136,7 +159,6 @@ def train_student(
         total, count = total + mean.item(), count + 1
         if (step + 1) % max(1, steps // 50) == 0 or step + 1 == steps:
             curve.append(total / count)
-            on_step(step + 1, total / count)
             total, count = 0.0, 0
     linear = [m for m in net if isinstance(m, nn.Linear)]
     return (
@@ -144,6 +166,22 @@ def train_student(
         tuple(m.bias.detach().numpy().copy() for m in linear),
         curve,
     )
+
+
+def _soft(kind: str, s: Tensor, z: Tensor, temperature: float) -> Tensor:
+    """Return the loss (batch,) of the student's log-odds s against the committee's, z."""
+    if kind == "huber":
+        return F.huber_loss(s, z.clamp(-FARTHEST, FARTHEST), reduction="none")
+    target = torch.sigmoid(z / temperature)
+    return F.binary_cross_entropy_with_logits(s / temperature, target, reduction="none") * temperature**2
+
+
+def _hard(kind: str, s: Tensor, y: Tensor, class_weight: Tensor | None) -> Tensor:
+    """Return the loss (batch,) of the student's log-odds s against labels 0 | 1, y."""
+    loss = F.binary_cross_entropy_with_logits(s, y, reduction="none")
+    if kind == "focal":
+        return loss * torch.sigmoid(torch.where(y > 0.5, -s, s)) ** FOCUS
+    return loss if class_weight is None else loss * class_weight[y.long()]
 
 
 class TorchNetwork(nn.Module):
