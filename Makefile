@@ -17,9 +17,12 @@ check: $(INSTALLED)  ## style, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(INSTALLED)  ## the figures of the README, on the real data in LIMBECK_DATA
-	$(BIN)/python benchmarks/main_job.py
+bench: $(INSTALLED)  ## the figures of the README and the docs, on the real data in LIMBECK_DATA: hours
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,report,bench]'
+	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/few_anomalies.py
+	$(BIN)/python benchmarks/label_noise.py
+	$(BIN)/python benchmarks/speed.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

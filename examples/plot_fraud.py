@@ -22,7 +22,14 @@ print(train.head(3))
 # Learn
 # -----
 # Fewer teachers and steps than the defaults, to be quick.
-config = {"resamplers": ["none", "ros", "rus"], "folds": 3, "trees": 100, "steps": 1500, "refit_below": 0}
+config = {
+    "resamplers": ["none", "ros", "rus"],
+    "folds": 3,
+    "trees": 100,
+    "steps": 1500,
+    "refit_below": 0,
+    "measurements": 1,
+}
 detector = limbeck.fit(train, label="fraud", config=config, alpha=0.01)
 
 for row in detector.artefact.training["candidates"]:

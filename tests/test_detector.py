@@ -19,6 +19,8 @@ from limbeck.errors import ConfigError, InputError
 from limbeck.network import Network
 from limbeck.runtime import scorer_for
 
+QUICK = {"resamplers": ["none"], "folds": 2, "trees": 10, "steps": 100, "refit_below": 0, "measurements": 1}
+
 
 def gap(a, b):
     return float((np.abs(a.astype(float) - b) / np.maximum(1, np.abs(a))).max())
@@ -117,6 +119,30 @@ def test_every_way_to_give_rows_is_the_same(detector, test_rows, tmp_path):
     for way in given_ways:
         np.testing.assert_array_equal(detector.detect(way).score, wanted.score)
     np.testing.assert_array_equal(detector.detect(part.row(0, named=True)).score, wanted.score[:1])
+
+
+def test_one_row_the_short_way_is_judged_as_in_a_batch():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1500, 4)), (np.arange(1500) % 20 == 0).astype(int)
+    x[y == 1] += 2
+    plain = limbeck.fit(x, label=y, config=QUICK, alpha=0.05)
+    new = rng.normal(size=(400, 4)) * 1.7
+    new[:5, 1] = np.nan
+    short = [plain.scorer.network.one(row) is not None for row in new]
+    assert 100 < sum(short) < 395  # both ways are taken
+    batch = plain.judge(new)
+    alone = [plain.detect(row[None] if i % 2 else row) for i, row in enumerate(new)]
+    for field in ("score", "p_value", "probability"):
+        found = np.concatenate([getattr(v, field) for v in alone])
+        np.testing.assert_allclose(found, getattr(batch, field), rtol=1e-6, atol=1e-6)
+        assert found.dtype == getattr(batch, field).dtype
+    np.testing.assert_array_equal(np.concatenate([v.is_anomaly for v in alone]), batch.is_anomaly)
+    assert (plain.detect(new[7]).is_anomaly == (plain.detect(new[7]).p_value <= plain.alpha)).all()
+    for wrong in (new[7][:, None], new[7][:3], new[7][None, None]):
+        with pytest.raises(InputError, match="wrong shape"):
+            plain.detect(wrong)
+    with pytest.raises(InputError, match="infinite"):
+        plain.detect(np.array([0.0, np.inf, 0.0, 0.0]))
 
 
 def test_unseen_categories_and_gaps_are_judged(detector, test_rows):

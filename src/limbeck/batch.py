@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from polars.io.plugins import register_io_source
+from threadpoolctl import threadpool_limits
 
 from limbeck.contracts import OnStep, Step, ignore
 from limbeck.data.columns import rows_of
@@ -19,7 +23,7 @@ from limbeck.outputs import new_file, refuse_existing
 __all__ = ["RESULTS", "score"]
 
 RESULTS = (".parquet", ".csv", ".jsonl")
-ROWS = 65_536
+ROWS = 32_768  # of a batch: some of them are held at once
 
 
 def score(
@@ -116,23 +120,43 @@ class _Run:
         return pl.Schema(columns)
 
     def results(self) -> Iterator[pl.DataFrame]:
-        """Yield results, a batch at a time."""
-        spec = self._detector.spec
+        """Yield results, a batch at a time and in order; some batches are judged beside each other.
+
+        One thread a batch: BLAS with threads of its own only waits for them on matrices as narrow as a student's.
+        """
+        workers = os.cpu_count() or 1
+        waiting: deque[Future[pl.DataFrame]] = deque()
+        read = 0
         try:
-            for frame in self._table.batches(ROWS, spec, self._id):
-                rows = rows_of(frame, spec, named=self._table.named, first_row=self.done)
-                verdicts = self._detector.judge(rows)
-                start, self.done = self.done, self.done + frame.height
-                columns = {
-                    "id": frame[self._id] if self._id else pl.int_range(start, self.done, eager=True),
-                    "score": verdicts.score,
-                    "p_value": verdicts.p_value,
-                    "is_anomaly": verdicts.is_anomaly,
-                }
-                if verdicts.probability is not None:
-                    columns["probability"] = verdicts.probability
-                self._on_step(Step("scoring", self.done, 0))
-                yield pl.DataFrame(columns)
+            with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+                for frame in self._table.batches(ROWS, self._detector.spec, self._id):
+                    waiting.append(pool.submit(self._judged, frame, read))
+                    read += frame.height
+                    if len(waiting) > workers:
+                        yield self._next(waiting)
+                while waiting:
+                    yield self._next(waiting)
         except Exception as error:  # polars would wrap it in one of its own
             self.failure = error
             raise
+
+    def _next(self, waiting: deque[Future[pl.DataFrame]]) -> pl.DataFrame:
+        """Return the results that are due."""
+        frame = waiting.popleft().result()
+        self.done += frame.height
+        self._on_step(Step("scoring", self.done, 0))
+        return frame
+
+    def _judged(self, frame: pl.DataFrame, first_row: int) -> pl.DataFrame:
+        """Return the results of one batch."""
+        rows = rows_of(frame, self._detector.spec, named=self._table.named, first_row=first_row)
+        verdicts = self._detector.judge(rows)
+        columns: dict[str, Any] = {
+            "id": frame[self._id] if self._id else pl.int_range(first_row, first_row + frame.height, eager=True),
+            "score": verdicts.score,
+            "p_value": verdicts.p_value,
+            "is_anomaly": verdicts.is_anomaly,
+        }
+        if verdicts.probability is not None:
+            columns["probability"] = verdicts.probability
+        return pl.DataFrame(columns)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -187,6 +190,18 @@ class Calibrator:
         m = self.normals.size
         below = self.normals.searchsorted(np.asarray(score, dtype=np.float32), side="left")
         return np.asarray((m + 1 - below) / (m + 1))
+
+    def one(self, score: float) -> tuple[float, float | None]:
+        """Return p-value and probability of one score, itself a float32's value; as `p_value` and `probability`."""
+        m = self.normals.size
+        p_value = (m + 1 - bisect.bisect_left(self._ladder, score)) / (m + 1)
+        if self.affine is None:
+            return p_value, None
+        return p_value, math.tanh((score * self.affine.slope + self.affine.intercept) * 0.5) * 0.5 + 0.5
+
+    @cached_property
+    def _ladder(self) -> list[float]:
+        return [float(v) for v in self.normals]
 
     def threshold(self, alpha: float) -> float:
         """Return the score above which ``p_value <= alpha``.

@@ -17,7 +17,7 @@ from limbeck.calibrate import Calibrator
 from limbeck.contracts import Artefact, Card, Scorer, Verdicts
 from limbeck.data.columns import rows_of
 from limbeck.data.tables import open_table
-from limbeck.runtime import scorer_for
+from limbeck.runtime import NumpyScorer, scorer_for
 from limbeck.spec import InputSpec
 
 __all__ = ["Detector", "load"]
@@ -84,6 +84,10 @@ class Detector:
         InputError
             If a column is missing, or a value is of the wrong kind or infinite.
         """
+        if type(x) is np.ndarray and x.shape in self._one_row and x.dtype == np.float64:
+            verdicts = self._judge_one(x.ravel())
+            if verdicts is not None:
+                return verdicts
         return self.judge(self.rows(x))
 
     def rows(self, x: Any) -> NDArray[np.float64]:
@@ -106,6 +110,31 @@ class Detector:
             is_anomaly=scores.score > np.float32(self.threshold),
             probability=self.calibrator.probability(scores.score),
             map=scores.map,
+        )
+
+    @cached_property
+    def _one_row(self) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes that a single row may have."""
+        columns = len(self.artefact.spec.columns)
+        return ((1, columns), (columns,))
+
+    @cached_property
+    def _limit(self) -> float:
+        return float(np.float32(self.threshold))
+
+    def _judge_one(self, row: NDArray[np.float64]) -> Verdicts | None:
+        """Judge one row, float64 (d,), the short way; None where there is none."""
+        raw = self.scorer.network.one(row) if type(self.scorer) is NumpyScorer else None
+        if raw is None:
+            return None
+        score = np.array([raw], np.float32)
+        value = score.item()
+        p_value, probability = self.calibrator.one(value)
+        return Verdicts(
+            score,
+            np.array([p_value]),
+            np.array([value > self._limit]),
+            None if probability is None else np.array([probability]),
         )
 
     def with_alpha(self, alpha: float) -> Detector:

@@ -1,7 +1,7 @@
 """A tabular student in numpy: features, then a small ReLU network. What every scoring box runs.
 
-The arithmetic is the same here, in the ONNX graph and in torch (`limbeck.tabular.student`): numbers are centred
-and scaled in float64 and only then cast to float32, so that 1e9 ± 10 keeps its digits.
+The formula is the same here, in the ONNX graph and in torch (`limbeck.tabular.student`): numbers are centred and scaled
+in float64, so that 1e9 ± 10 keeps its digits. After that graph and torch go on in float32.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,20 +51,22 @@ class Features:
         return self.number.size + self.indicator.size + self.onehot_column.size
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the network's inputs, float32 (n, p), of raw rows, float64 (n, d)."""
+        """Return the network's inputs as it is taught them, float32 (n, p), of raw rows, float64 (n, d)."""
+        return self.scaled(x).astype(np.float32)
+
+    def scaled(self, x: NDArray[np.float64]) -> Floats:
+        """Return the network's inputs, float64 (n, p), of raw rows, float64 (n, d)."""
         raw = x if self._all_in_order(x.shape[1]) else x[:, self.number]  # (n, a)
         with np.errstate(over="ignore"):
             z = (raw - self.centre) / self.scale
-        if np.maximum.reduce(np.abs(z), axis=None, initial=0.0) <= LINEAR:
-            numbers = z.astype(np.float32)
-        else:  # a gap (which compares as false), or a value far out
-            numbers = _bounded(z)
-        parts = [numbers]
+        if not np.maximum.reduce(np.abs(z), axis=None, initial=0.0) <= LINEAR:  # a gap, or a value far out
+            z = _bounded(z)
+        parts = [z]
         if self.indicator.size:
-            parts.append(np.isnan(x[:, self.indicator]).astype(np.float32))
+            parts.append(np.isnan(x[:, self.indicator]).astype(np.float64))
         if self.onehot_column.size:
-            parts.append((x[:, self.onehot_column] == self.onehot_code).astype(np.float32))
-        return numbers if len(parts) == 1 else np.concatenate(parts, axis=1)
+            parts.append((x[:, self.onehot_column] == self.onehot_code).astype(np.float64))
+        return z if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def _all_in_order(self, columns: int) -> bool:
         return self.number.size == columns and self._ascending
@@ -74,17 +76,26 @@ class Features:
         return bool((self.number[1:] > self.number[:-1]).all())
 
 
-def _bounded(z: NDArray[np.float64]) -> NDArray[np.float32]:
+def _bounded(z: Floats) -> Floats:
     """Put gaps at the centre, and let scaled numbers (n, a) grow by their logarithm beyond `LINEAR`."""
     z[np.isnan(z)] = 0.0
     np.clip(z, -REACH, REACH, out=z)
-    z32 = z.astype(np.float32)
-    core = np.clip(z32, np.float32(-LINEAR), np.float32(LINEAR))
-    far = z32 != core
+    core = np.clip(z, -LINEAR, LINEAR)
+    far = z != core
     if far.any():
-        rest = z32[far] - core[far]
+        rest = z[far] - core[far]
         core[far] += np.sign(rest) * np.log1p(np.abs(rest))
     return core
+
+
+class _Quick(NamedTuple):
+    """What the score of one plain row takes."""
+
+    centre: Floats  # (d,)
+    reach: Floats  # (d,) how far from the centre a number may lie
+    inner: list[tuple[Floats, Floats]]
+    w_last: Floats
+    b_last: float
 
 
 @dataclass(frozen=True)
@@ -107,13 +118,42 @@ class Network:
         """Return scores, float32 (n,), of raw rows, float64 (n, d)."""
         if len(x) > ROWS:
             return np.concatenate([self(x[i : i + ROWS]) for i in range(0, len(x), ROWS)])
-        h: Floats = self.features(x).astype(np.float64)  # (n, p)
+        h = self.features.scaled(x)  # (n, p)
         inner, w_last, b_last = self._layers
         for w, b in inner:
             h = h.dot(w)  # (n, width)
             h += b
             np.maximum(h, 0.0, out=h)
         return np.asarray(h.dot(w_last) + b_last, dtype=np.float32)  # (n,)
+
+    def one(self, row: NDArray[np.float64]) -> float | None:
+        """Return the score of one raw row, float64 (d,), in a third of the time; None where it has to go the long way.
+
+        For rows of nothing but numbers, none of them missing or beyond `LINEAR`. A call of numpy costs more than the
+        arithmetic of so small a network, so that none is made that could be done without.
+        """
+        quick = self._quick
+        if quick is None or row.size != quick.centre.size:
+            return None
+        h = row - quick.centre
+        near = np.abs(h) <= quick.reach
+        if not near.item(near.argmin()):
+            return None
+        for w, b in quick.inner:
+            h = h.dot(w)
+            h += b
+            np.maximum(h, 0.0, out=h)
+        return float(h.dot(quick.w_last)) + quick.b_last
+
+    @cached_property
+    def _quick(self) -> _Quick | None:
+        """Return the layers with the scales inside the first; None where a row is more than its numbers in order."""
+        f, (inner, w_last, b_last) = self.features, self._layers
+        if f.onehot_column.size or f.number.size == 0 or not inner or not f._ascending or f.number[-1] >= f.number.size:
+            return None
+        (w, b), *others = inner
+        first = np.ascontiguousarray(w[: f.number.size] / f.scale[:, None])  # without gaps the indicators are 0
+        return _Quick(f.centre, LINEAR * f.scale, [(first, b), *others], w_last, b_last)
 
     @cached_property
     def _layers(self) -> tuple[list[tuple[Floats, Floats]], Floats, float]:
