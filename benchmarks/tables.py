@@ -22,6 +22,7 @@ from unittest import mock
 
 import numpy as np
 from _data import SETS, Split, available, splits
+from _markdown import page
 from _models import PeakMemory, judged, lightgbm_alone
 from _results import append, held, read
 
@@ -117,7 +118,11 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folds", type=int, nargs="+")
+    parser.add_argument("--markdown", action="store_true", help="print the results as a page of the docs, nothing else")
     arguments = parser.parse_args()
+    if arguments.markdown:
+        print(page(read(RESULTS)))
+        return
     if not available():
         sys.exit("the data are not there: set LIMBECK_DATA to their folder")
     for seed in arguments.seeds:
