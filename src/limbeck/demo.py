@@ -17,7 +17,7 @@ from limbeck.report import report
 
 __all__ = ["TableDemo", "demo_table"]
 
-ROWS = 10_000
+ROWS, RATE = 10_000, 0.03
 CONFIG = {
     "trees": 150,
     "folds": 5,
@@ -71,7 +71,7 @@ def demo_table(folder: Path, *, seed: int = 0, on_step: OnStep = ignore) -> Tabl
         raise OutputError(
             f"cannot make the folder {folder}", expected="a writable place", got=error.strerror or str(error)
         ) from error
-    train, test = transactions(ROWS, seed=2 * seed), transactions(2 * ROWS, seed=2 * seed + 1)
+    train, test = (transactions(n, rate=RATE, seed=s) for n, s in ((ROWS, 2 * seed), (2 * ROWS, 2 * seed + 1)))
     for name, frame in (("train", train), ("test", test)):
         with new_file(folder / f"{name}.parquet", overwrite=True) as partial:
             frame.write_parquet(partial)
