@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from limbeck.errors import ConfigError, InputError, LimbeckWarning
-from limbeck.tabular import workers
+from limbeck.tabular import multi_teacher, workers
 from limbeck.tabular.candidates import choose
 from limbeck.tabular.config import ROLES, MultiTeacherConfig
 from limbeck.tabular.multi_teacher import MultiTeacherClassifier, _held_out, distil
@@ -111,6 +111,7 @@ def test_a_kind_that_cannot_be_made_is_refused_before_anything_is_taught(table):
 def test_students_and_teachers_in_processes_are_the_same(table, monkeypatch):
     alone = distil(*table, config(), seed=0)
     monkeypatch.setattr(workers, "FEW_ROWS", 100)
+    monkeypatch.setattr(multi_teacher, "MANY_STEPS", 10)
     beside = distil(*table, config(jobs=2), seed=0)
     assert alone.candidates == beside.candidates and same(alone.network, beside.network)
 

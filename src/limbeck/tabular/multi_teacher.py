@@ -50,6 +50,7 @@ Labels = NDArray[np.int8]
 PARITY = 1e-5  # of the ONNX graph's scores, relative where they exceed 1
 SMALL_BATCH, LARGE_BATCH, MANY_LESSONS = 512, 2048, 50_000  # rows in a step, and where the larger number begins
 ENOUGH_ANOMALIES, MOST_MEASUREMENTS = 40, 4  # seen in validation, and how often rows are held out to that end
+MANY_STEPS = 1_000  # from here on students are worth a process each
 FEWEST = 3  # rows of each label: one to validate on, two to be taught in turn
 
 
@@ -278,9 +279,8 @@ class _Round:
         """Teach the students of some roles; all share size, steps and seed."""
         told, networks = self._progress.students(), {}
         calls = [(role, self._lessons(role), self._config, self._seed) for role in roles]
-        for role, weights, biases, curve in beside_each_other(
-            _teach_student, calls, rows=len(self._inputs), jobs=self._config.jobs
-        ):
+        rows = len(self._inputs) if self._config.steps >= MANY_STEPS else 0
+        for role, weights, biases, curve in beside_each_other(_teach_student, calls, rows=rows, jobs=self._config.jobs):
             networks[role] = Network(self._features, weights, biases)
             self.curves[role] = curve
             told(curve[-1])
