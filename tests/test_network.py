@@ -203,25 +203,25 @@ def test_a_lost_tensor_is_named(lost):
 PLAIN = features([0, 1, 2], [1.0, -5.0, 1e9], [2.0, 0.1, 10.0], [1])
 
 
-@settings(deadline=None, max_examples=60)
-@given(x=hnp.arrays(np.float64, (5, 3), elements=st.floats(-9, 9)), seed=st.integers(0, 5))
+@settings(deadline=None, max_examples=80)
+@given(
+    x=hnp.arrays(np.float64, (5, 3), elements=st.floats(-9, 9) | st.sampled_from([nan, 1e300, -1e300, 50.0])),
+    seed=st.integers(0, 5),
+)
 def test_one_plain_row_the_short_way_is_the_plain_loop(x, seed):
     net, x = random_network(seed, PLAIN), np.array([1.0, -5.0, 1e9]) + x * [1, 0.05, 5]
     for row in x:
-        score, near = net.one(row), (np.abs((row - PLAIN.centre) / PLAIN.scale) <= LINEAR - 1e-9).all()
-        assert score is not None or not near
-        if score is not None:
-            assert score == pytest.approx(plain_score(net, row), rel=1e-9, abs=1e-9)
-            assert np.float32(score) == pytest.approx(net(row[None])[0], rel=1e-6, abs=1e-6)
+        score = net.one(row)
+        wanted = plain_score(net, row)
+        assert score == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+        assert np.float32(score) == pytest.approx(net(row[None])[0], rel=1e-6, abs=1e-6)
 
 
 def test_what_is_no_plain_row_goes_the_long_way():
     net, row = random_network(0, PLAIN), np.array([1.0, -5.0, 1e9])
     assert net.one(row) is not None
-    for place, value in ((0, nan), (1, nan), (2, 1e9 + 31), (0, np.inf), (0, -np.inf), (1, 1e300)):
-        other = row.copy()
-        other[place] = value
-        assert net.one(other) is None
+    for value in (np.inf, -np.inf):  # to be refused there
+        assert net.one(np.array([1.0, value, 1e9])) is None
     assert net.one(row[:2]) is None
     assert random_network(0, MIXED).one(np.zeros(5)) is None  # categories
     assert random_network(0, features([0, 2], [0, 0], [1, 1])).one(np.zeros(3)) is None  # a column left out

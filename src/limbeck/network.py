@@ -6,6 +6,7 @@ in float64, so that 1e9 ± 10 keeps its digits. After that graph and torch go on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -92,10 +93,28 @@ class _Quick(NamedTuple):
     """What the score of one plain row takes."""
 
     centre: Floats  # (d,)
-    reach: Floats  # (d,) how far from the centre a number may lie
+    reach: Floats  # (d,) how far from the centre a number is kept as it is
+    scale: list[float]
     inner: list[tuple[Floats, Floats]]
+    gap: dict[int, Floats]  # by place: what a missing value adds to the first layer
     w_last: Floats
     b_last: float
+
+
+def _met_one_by_one(z: Floats, near: NDArray[np.bool_], scale: list[float]) -> list[int] | None:
+    """Bound what is not near, in place, and return the places of the gaps; None if there is an infinite value."""
+    gaps = []
+    for place in (~near).nonzero()[0].tolist():
+        value = z.item(place)
+        if value != value:
+            gaps.append(place)
+            z[place] = 0.0
+        elif math.isinf(value):
+            return None
+        else:
+            beyond = min(abs(value) / scale[place], REACH) - LINEAR
+            z[place] = math.copysign((LINEAR + math.log1p(beyond)) * scale[place], value)
+    return gaps
 
 
 @dataclass(frozen=True)
@@ -129,17 +148,25 @@ class Network:
     def one(self, row: NDArray[np.float64]) -> float | None:
         """Return the score of one raw row, float64 (d,), in a third of the time; None where it has to go the long way.
 
-        For rows of nothing but numbers, none of them missing or beyond `LINEAR`. A call of numpy costs more than the
-        arithmetic of so small a network, so that none is made that could be done without.
+        For rows of nothing but numbers. A call of numpy costs more than the arithmetic of so small a network, so that
+        none is made that could be done without, and the few values that are missing or far out are met one by one.
         """
         quick = self._quick
         if quick is None or row.size != quick.centre.size:
             return None
-        h = row - quick.centre
-        near = np.abs(h) <= quick.reach
-        if not near.item(near.argmin()):
+        z = row - quick.centre
+        near = np.abs(z) <= quick.reach
+        gaps = [] if near.item(near.argmin()) else _met_one_by_one(z, near, quick.scale)
+        if gaps is None:
             return None
-        for w, b in quick.inner:
+        (w, b), *others = quick.inner
+        h = z.dot(w)
+        h += b
+        for place in gaps:
+            if place in quick.gap:
+                h += quick.gap[place]
+        np.maximum(h, 0.0, out=h)
+        for w, b in others:
             h = h.dot(w)
             h += b
             np.maximum(h, 0.0, out=h)
@@ -152,8 +179,10 @@ class Network:
         if f.onehot_column.size or f.number.size == 0 or not inner or not f._ascending or f.number[-1] >= f.number.size:
             return None
         (w, b), *others = inner
-        first = np.ascontiguousarray(w[: f.number.size] / f.scale[:, None])  # without gaps the indicators are 0
-        return _Quick(f.centre, LINEAR * f.scale, [(first, b), *others], w_last, b_last)
+        a = f.number.size
+        first = np.ascontiguousarray(w[:a] / f.scale[:, None])
+        gap = {int(place): w[a + i] for i, place in enumerate(f.indicator)}
+        return _Quick(f.centre, LINEAR * f.scale, f.scale.tolist(), [(first, b), *others], gap, w_last, b_last)
 
     @cached_property
     def _layers(self) -> tuple[list[tuple[Floats, Floats]], Floats, float]:
