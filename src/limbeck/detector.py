@@ -22,6 +22,8 @@ from limbeck.spec import InputSpec
 
 __all__ = ["Detector", "load"]
 
+FLOAT64 = np.dtype(np.float64)
+
 
 @final
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ class Detector:
         InputError
             If a column is missing, or a value is of the wrong kind or infinite.
         """
-        if type(x) is np.ndarray and x.shape in self._one_row and x.dtype == np.float64:
-            verdicts = self._judge_one(x.ravel())
+        if type(x) is np.ndarray and x.dtype is FLOAT64 and x.shape in self._one_row:
+            verdicts = self._judge_one(x if x.ndim == 1 else x[0])
             if verdicts is not None:
                 return verdicts
         return self.judge(self.rows(x))

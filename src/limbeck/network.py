@@ -95,7 +95,7 @@ class _Quick(NamedTuple):
     centre: Floats  # (d,)
     reach: Floats  # (d,) how far from the centre a number is kept as it is
     scale: list[float]
-    inner: list[tuple[Floats, Floats]]
+    inner: list[tuple[Floats, Floats]]  # weights and floors
     gap: dict[int, Floats]  # by place: what a missing value adds to the first layer
     w_last: Floats
     b_last: float
@@ -159,30 +159,37 @@ class Network:
         gaps = [] if near.item(near.argmin()) else _met_one_by_one(z, near, quick.scale)
         if gaps is None:
             return None
-        (w, b), *others = quick.inner
+        (w, floor), *others = quick.inner
         h = z.dot(w)
-        h += b
         for place in gaps:
             if place in quick.gap:
                 h += quick.gap[place]
-        np.maximum(h, 0.0, out=h)
-        for w, b in others:
+        np.maximum(h, floor, out=h)
+        for w, floor in others:
             h = h.dot(w)
-            h += b
-            np.maximum(h, 0.0, out=h)
+            np.maximum(h, floor, out=h)
         return float(h.dot(quick.w_last)) + quick.b_last
 
     @cached_property
     def _quick(self) -> _Quick | None:
-        """Return the layers with the scales inside the first; None where a row is more than its numbers in order."""
+        """Return the layers as `one` needs them; None where a row is more than its numbers in order.
+
+        The scales go into the first layer. The biases become floors, since ``relu(x + b) = max(x, -b) + b``, and the b
+        behind it goes into the next layer's bias: one call less a layer.
+        """
         f, (inner, w_last, b_last) = self.features, self._layers
         if f.onehot_column.size or f.number.size == 0 or not inner or not f._ascending or f.number[-1] >= f.number.size:
             return None
-        (w, b), *others = inner
-        a = f.number.size
-        first = np.ascontiguousarray(w[:a] / f.scale[:, None])
-        gap = {int(place): w[a + i] for i, place in enumerate(f.indicator)}
-        return _Quick(f.centre, LINEAR * f.scale, f.scale.tolist(), [(first, b), *others], gap, w_last, b_last)
+        a, w_first = f.number.size, inner[0][0]
+        gap = {int(place): w_first[a + i] for i, place in enumerate(f.indicator)}
+        layers, behind = [], np.zeros(w_first.shape[0])  # what the layer before has yet to add to its output
+        for w, b in inner:
+            bias = b + behind.dot(w)
+            layers.append((w, -bias))
+            behind = bias
+        layers[0] = np.ascontiguousarray(w_first[:a] / f.scale[:, None]), layers[0][1]
+        b_last += float(behind.dot(w_last))
+        return _Quick(f.centre, LINEAR * f.scale, f.scale.tolist(), layers, gap, w_last, b_last)
 
     @cached_property
     def _layers(self) -> tuple[list[tuple[Floats, Floats]], Floats, float]:
