@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from limbeck.tabular.candidates import choose, verdict
+from limbeck.tabular.candidates import choose, together, verdict
 from limbeck.tabular.config import ROLES
 
 
@@ -173,3 +173,17 @@ def test_a_student_without_a_teacher_is_called_that(chosen, words):
     said = verdict(rows(labels=0.5, control=0.6, multi_teacher=0.61), chosen)
     assert len(said) == 1 and said[0].startswith(f"the shipped student learned without a teacher: it is {words}")
     assert len(verdict(rows(labels=0.5, control=0.7, multi_teacher=0.61), chosen)) == 2
+
+
+def test_measurements_are_averaged_and_their_rows_counted_together():
+    def table(ap, members, teachers):
+        rows = [("labels", "labels", ap), ("committee", f"committee of {members}", ap + 0.1)]
+        rows += [("teacher", f"teacher {name}", ap + 0.2) for name in teachers]
+        return [
+            {"role": r, "name": n, "weights": 7, "average_precision": v, "n": 10, "n_anomalous": 2} for r, n, v in rows
+        ]
+
+    merged = together([table(0.5, 2, ["a", "b"]), table(0.7, 1, ["b"])])
+    assert [row["name"] for row in merged] == ["labels", "committee of 2", "teacher b"]  # one may have been dropped
+    assert [row["average_precision"] for row in merged] == pytest.approx([0.6, 0.7, 0.8])
+    assert all((row["weights"], row["n"], row["n_anomalous"]) == (7, 20, 4) for row in merged)
