@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from limbeck.errors import ConfigError, InputError, LimbeckWarning
-from limbeck.tabular import multi_teacher, workers
+from limbeck.tabular import rounds, workers
 from limbeck.tabular.candidates import choose
 from limbeck.tabular.config import ROLES, MultiTeacherConfig
 from limbeck.tabular.multi_teacher import MultiTeacherClassifier, _held_out, distil
@@ -111,7 +111,7 @@ def test_a_kind_that_cannot_be_made_is_refused_before_anything_is_taught(table):
 def test_students_and_teachers_in_processes_are_the_same(table, monkeypatch):
     alone = distil(*table, config(), seed=0)
     monkeypatch.setattr(workers, "FEW_ROWS", 100)
-    monkeypatch.setattr(multi_teacher, "MANY_STEPS", 10)
+    monkeypatch.setattr(rounds, "MANY_STEPS", 10)
     beside = distil(*table, config(jobs=2), seed=0)
     assert alone.candidates == beside.candidates and same(alone.network, beside.network)
 
@@ -201,3 +201,12 @@ def test_text_classes_and_names():
     assert model.classes_.tolist() == ["a fine", "z fraud"]
     assert (model.predict(x) == y).mean() > 0.9
     assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("choice", ["labels", "distilled", "multi-teacher"])
+def test_progress_ends_at_its_total(table, choice):
+    """The last round teaches the shipped student's teachers alone, and the count says so."""
+    seen = {}
+    distil(*table, config(choice=choice, refit_below=10_000), seed=0, on_step=lambda s: seen.update({s.stage: s}))
+    assert {stage: step.done for stage, step in seen.items()} == {stage: step.total for stage, step in seen.items()}
+    assert set(seen) == {"teachers", "students"}

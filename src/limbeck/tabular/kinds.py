@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from limbeck.errors import ConfigError, require
 from limbeck.network import Features, Network
-from limbeck.tabular.config import MultiTeacherConfig, parse_kind
+from limbeck.tabular.config import OWN_KINDS, MultiTeacherConfig, parse_kind
 from limbeck.tabular.encode import learn_features
 
 __all__ = ["EXTREME", "Model", "check_kind", "learn", "restore"]
@@ -124,7 +124,7 @@ def check_kind(kind: str) -> None:
         If the class is not there, refuses its settings, or has no `fit` and `predict_proba`.
     """
     name, settings = parse_kind(kind)
-    if name in ("lightgbm", "mlp"):
+    if name in OWN_KINDS:
         return
     module, _, attribute = name.rpartition(".")
     try:

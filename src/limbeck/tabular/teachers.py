@@ -16,7 +16,7 @@ from limbeck import metrics
 from limbeck.calibrate import Affine, fit_affine, sigmoid
 from limbeck.errors import LimbeckWarning, require
 from limbeck.outputs import new_file
-from limbeck.tabular.config import MultiTeacherConfig, parse_kind
+from limbeck.tabular.config import OWN_KINDS, MultiTeacherConfig, parse_kind
 from limbeck.tabular.encode import learn_features
 from limbeck.tabular.kinds import EXTREME, Model, learn, restore
 from limbeck.tabular.resample import resample, thin
@@ -302,10 +302,6 @@ def _place(store: Path, pair: Pair) -> Path:
     return store / f"{kind}-{resampler}.npz"
 
 
-def _storable(kind: str) -> bool:
-    return kind in ("lightgbm", "mlp")
-
-
 def _write(store: Path | None, taught: Taught) -> None:
     """Keep a finished teacher, whole or not at all."""
     pair, model, note, heard = taught
@@ -318,7 +314,7 @@ def _write(store: Path | None, taught: Taught) -> None:
 
 def _read(store: Path | None, pair: Pair) -> Taught | None:
     """Return a teacher that an earlier run finished."""
-    if store is None or not _storable(pair[0]) or not _place(store, pair).exists():
+    if store is None or pair[0] not in OWN_KINDS or not _place(store, pair).exists():
         return None
     with np.load(_place(store, pair), allow_pickle=False) as saved:
         return pair, restore(pair[0], saved["model"].tobytes()), str(saved["note"]), saved["heard"]
