@@ -29,6 +29,7 @@ from _results import append, held, read
 import limbeck
 from limbeck.data.columns import labels_of, rows_of
 from limbeck.fitting import set_aside
+from limbeck.spec import for_tables
 from limbeck.tabular import multi_teacher
 
 RESULTS = Path(__file__).with_suffix(".csv")
@@ -52,9 +53,10 @@ def run(name: str, split: Split, seed: int) -> None:
         seconds = time.perf_counter() - start
     result = learned["result"]
     y, y_test = labels_of(split.train[split.label]), labels_of(split.test[split.label])
-    x, x_test = (rows_of(frame, detector.spec, named=True) for frame in (split.train, split.test))
+    spec = for_tables(detector.spec)
+    x, x_test = (rows_of(frame, spec, named=True) for frame in (split.train, split.test))
     aside = set_aside(y, seed)
-    booster, alone_seconds = lightgbm_alone(x[~aside], y[~aside], detector.spec.categorical, seed)
+    booster, alone_seconds = lightgbm_alone(x[~aside], y[~aside], spec.categorical, seed)
     models: dict[str, tuple[Callable[..., Any], int, float]] = {
         SHIPPED: (result.network, 4 * result.network.size, seconds)
     }

@@ -561,7 +561,7 @@ def test_a_table_as_a_european_spreadsheet_writes_it(run, tmp_path):
         out = tmp_path / f"{name}.limbeck"
         result = run("fit", tmp_path / name, "--label", "y", "--out", out, "--alpha", "0.1", *FAST)
         assert result.returncode == 0, result.stderr
-        assert "columns   2 numeric" in result.stdout
+        assert "takes     2 numeric columns" in result.stdout
         found.append((out / "calibration.safetensors").read_bytes())
     assert found[0] == found[1]
     assert run("evaluate", out, tmp_path / "excel.csv").returncode == 0

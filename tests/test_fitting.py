@@ -11,7 +11,7 @@ from limbeck.data.columns import TableItems
 from limbeck.errors import ConfigError, InputError
 from limbeck.evaluate import evaluate
 from limbeck.fitting import CALIBRATION_MOST, set_aside
-from limbeck.spec import Column, InputSpec
+from limbeck.table_spec import Column, TableSpec
 from limbeck.tabular.config import MultiTeacherConfig
 
 FAST = {"resamplers": ["none"], "folds": 2, "trees": 10, "steps": 40, "refit_below": 0, "measurements": 1}
@@ -96,4 +96,4 @@ def test_wrong_configurations(train, config):
 
 def test_items_keep_their_contract():
     x = np.random.default_rng(0).normal(size=(7, 2))
-    check_items(TableItems(InputSpec((Column("a", "numeric"), Column("b", "numeric"))), x, np.zeros(7, np.int8)))
+    check_items(TableItems(TableSpec((Column("a", "numeric"), Column("b", "numeric"))), x, np.zeros(7, np.int8)))

@@ -13,12 +13,16 @@ import polars as pl
 from polars.io.plugins import register_io_source
 from threadpoolctl import threadpool_limits
 
+from limbeck.batch_pictures import is_maps, score_pictures
 from limbeck.contracts import OnStep, Step, ignore
 from limbeck.data.columns import rows_of
 from limbeck.data.tables import TableSource, open_table
 from limbeck.detector import Detector
-from limbeck.errors import InputError, LimbeckError, OutputError
+from limbeck.errors import ConfigError, InputError, LimbeckError, OutputError
 from limbeck.outputs import new_file, refuse_existing
+from limbeck.picture_spec import PictureSpec
+from limbeck.spec import for_tables
+from limbeck.table_spec import TableSpec
 
 __all__ = ["RESULTS", "score"]
 
@@ -32,31 +36,40 @@ def score(
     out: str | Path,
     *,
     id: str | None = None,
+    maps: str | Path | None = None,
+    on_corrupt: str = "refuse",
     overwrite: bool = False,
     on_step: OnStep = ignore,
 ) -> int:
-    """Score a table into a file.
+    """Score a table or pictures into a file.
 
     Parameters
     ----------
     detector : Detector
         What judges.
     source : path, frame, mapping or array
-        What `limbeck.fit` takes, with the columns named at fit; others are passed over.
+        What `limbeck.fit` takes. Of a table, columns that were not named at fit are passed over; of pictures, all are
+        scored, whatever their split and label.
     out : path
         A ``.parquet``, ``.csv`` or ``.jsonl`` file with the columns id, score, p_value, is_anomaly and, where there
-        were labels at fit, probability; one row for each row of the source, in its order.
+        were labels at fit, probability; one row for each row of the source, in its order. A picture's id is its path
+        relative to the source.
     id : str, optional
         The column that names the rows; default: the one named at fit if the source has it, else the row's number.
+    maps : path, optional
+        A folder for the heat maps of pictures, each at its picture's own size: ``ID.png`` to look at, ``ID.tiff`` with
+        the scores as float32.
+    on_corrupt : str
+        What to do with a picture that cannot be read: "refuse", or "skip" and warn.
     overwrite : bool
-        Whether an existing file may be replaced.
+        Whether an existing file or folder of maps may be replaced.
     on_step : callable
         Called with a `Step` as the work goes on.
 
     Returns
     -------
     int
-        How many rows were scored.
+        How many rows or pictures were scored.
 
     Raises
     ------
@@ -77,13 +90,23 @@ def score(
             f"{out.name} is not a kind of results file", expected=", ".join(RESULTS), got=out.suffix or "no suffix"
         )
     refuse_existing(out, overwrite, source=source)
-    table = open_table(source, detector.spec, (id or detector.spec.id,))
+    if isinstance(detector.spec, PictureSpec):
+        folder = None if maps is None else Path(maps)
+        if folder is not None:
+            refuse_existing(folder, overwrite, is_maps, source=source)
+        return score_pictures(
+            detector, source, out, maps=folder, on_corrupt=on_corrupt, overwrite=overwrite, on_step=on_step
+        )
+    if maps is not None:
+        raise ConfigError("rows have no maps", expected="a package of pictures", got="a table", fix="leave maps out")
+    spec = for_tables(detector.spec)
+    table = open_table(source, spec, (id or spec.id,))
     if id is not None and id not in table.schema:
         raise InputError(
             f"{table.name} has no id column {id!r}", expected="one of " + ", ".join(list(table.schema)[:20]), got=id
         )
-    id = id if id is not None or detector.spec.id not in table.schema else detector.spec.id
-    run = _Run(detector, table, id, on_step)
+    id = id if id is not None or spec.id not in table.schema else spec.id
+    run = _Run(detector, spec, table, id, on_step)
     lazy = register_io_source(lambda columns, predicate, rows, size: run.results(), schema=run.schema())
     with new_file(out, overwrite=overwrite) as partial:
         try:
@@ -102,8 +125,10 @@ def score(
 class _Run:
     """One pass over a source; remembers how far it came, and an error that the writer would wrap."""
 
-    def __init__(self, detector: Detector, table: TableSource, id: str | None, on_step: OnStep) -> None:
-        self._detector, self._table, self._id, self._on_step = detector, table, id, on_step
+    def __init__(
+        self, detector: Detector, spec: TableSpec, table: TableSource, id: str | None, on_step: OnStep
+    ) -> None:
+        self._detector, self._spec, self._table, self._id, self._on_step = detector, spec, table, id, on_step
         self.done = 0
         self.failure: Exception | None = None
 
@@ -129,7 +154,7 @@ class _Run:
         read = 0
         try:
             with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-                for frame in self._table.batches(ROWS, self._detector.spec, self._id):
+                for frame in self._table.batches(ROWS, self._spec, self._id):
                     waiting.append(pool.submit(self._judged, frame, read))
                     read += frame.height
                     if len(waiting) > workers:
@@ -149,7 +174,7 @@ class _Run:
 
     def _judged(self, frame: pl.DataFrame, first_row: int) -> pl.DataFrame:
         """Return the results of one batch."""
-        rows = rows_of(frame, self._detector.spec, named=self._table.named, first_row=first_row)
+        rows = rows_of(frame, self._spec, named=self._table.named, first_row=first_row)
         verdicts = self._detector.judge(rows)
         columns: dict[str, Any] = {
             "id": frame[self._id] if self._id else pl.int_range(first_row, first_row + frame.height, eager=True),

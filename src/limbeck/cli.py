@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 
 import limbeck
 from limbeck.errors import LimbeckError, LimbeckWarning, OutputError
-from limbeck.terminal import kinds, print_candidates, print_metrics, print_table, progress, show_warning
+from limbeck.terminal import kinds, print_candidates, print_input, print_metrics, print_table, progress, show_warning
 
 if TYPE_CHECKING:
     from limbeck.detector import Detector
@@ -73,13 +73,15 @@ def fit(
     normal: str | None = None,
     id: str | None = None,
     ignore: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    corrupt: Literal["refuse", "skip"] = "refuse",
 ) -> None:
     """Learn a detector and write its package.
 
     Parameters
     ----------
     source : str
-        A table (CSV, Parquet, Arrow, .npy, .npz) or a folder of Parquet or CSV parts.
+        A table (CSV, Parquet, Arrow, .npy, .npz), a folder of Parquet or CSV parts, or pictures of good parts: a
+        folder, or a .txt list.
     out : Path
         The package to write, by custom NAME.limbeck.
     method : str
@@ -95,15 +97,17 @@ def fit(
     seed : int
         Seed of everything random.
     resume : bool
-        Go on from the teachers that a killed run finished.
+        Go on where a killed run stopped.
     overwrite : bool
         Replace an existing package.
     normal : str
-        The label that means normal; every other one is then an anomaly.
+        The label, or the folder of pictures, that means normal; every other one is then anomalous.
     id : str
         The column that names the rows: not learned from, written beside the scores.
     ignore : list of str
         A column to leave out; as often as needed.
+    corrupt : str
+        What to do with a picture that cannot be read.
     """
     from limbeck.config import parse_assignment, read_toml
     from limbeck.fitting import fit as learn
@@ -127,6 +131,7 @@ def fit(
             normal=normal,
             id=id,
             ignore_columns=ignore or (),
+            on_corrupt=corrupt,
             workdir=workdir,
             on_step=on_step,
         )
@@ -135,7 +140,7 @@ def fit(
     card = detector.card
     for note in dict.fromkeys([*card.notes, *(str(w.message) for w in caught if w.category is LimbeckWarning)]):
         print(f"note: {note}", file=sys.stderr)
-    print(f"columns   {kinds(detector)}")
+    print(f"takes     {kinds(detector)}")
     print(
         f"threshold {card.threshold:.4f} for a false-alarm rate of {card.alpha:g} "
         f"({card.n_calibration_normal:,} calibration normals)\npackage   {out}"
@@ -150,24 +155,30 @@ def score(
     out: Path,
     engine: Literal["local"] = "local",
     id: str | None = None,
+    maps: Path | None = None,
+    corrupt: Literal["refuse", "skip"] = "refuse",
     overwrite: bool = False,
 ) -> None:
-    """Score a table into a results file, streamed.
+    """Score a table or pictures into a results file.
 
     Parameters
     ----------
     package : Path
         A package that `limbeck fit` wrote.
     source : str
-        A table with the columns used at fit; their order does not matter, others are passed over.
+        A table with the columns used at fit; their order does not matter, others are passed over. Or pictures.
     out : Path
         A .parquet, .csv or .jsonl file: id, score, p_value, is_anomaly and, with labels at fit, probability.
     engine : str
         Where the work runs.
     id : str
         The column that names the rows. Default: the one named at fit, else the row's number.
+    maps : Path
+        A folder for heat maps of the pictures: ID.png to look at, ID.tiff with the scores of the pixels.
+    corrupt : str
+        What to do with a picture that cannot be read.
     overwrite : bool
-        Replace an existing file.
+        Replace existing results.
     """
     from limbeck.batch import score as run
     from limbeck.outputs import refuse_existing
@@ -175,8 +186,8 @@ def score(
     refuse_existing(out, overwrite, source=source)
     detector = _load(package)
     with progress() as on_step:
-        rows = run(detector, source, out, id=id, overwrite=overwrite, on_step=on_step)
-    print(f"{rows:,} rows scored\nscores   {out}")
+        count = run(detector, source, out, id=id, maps=maps, on_corrupt=corrupt, overwrite=overwrite, on_step=on_step)
+    print(f"{count:,} {detector.items} scored\nscores   {out}" + (f"\nmaps     {maps}" if maps else ""))
 
 
 @app.command
@@ -188,16 +199,18 @@ def evaluate(
     json_: Annotated[Path | None, Parameter(name="--json")] = None,
     report: Path | None = None,
     normal: str | None = None,
+    no_masks: bool = False,
+    corrupt: Literal["refuse", "skip"] = "refuse",
     overwrite: bool = False,
 ) -> None:
-    """Measure a package on labelled rows that it has not seen.
+    """Measure a package on labelled rows or pictures that it has not seen.
 
     Parameters
     ----------
     package : Path
         A package that `limbeck fit` wrote.
     source : str
-        A table with the columns used at fit and a label column.
+        A table with the columns used at fit and a label column, or pictures in labelled folders.
     label : str
         The label column. Default: the one named at fit.
     json_ : Path
@@ -205,7 +218,11 @@ def evaluate(
     report : Path
         Write an HTML report there.
     normal : str
-        The label that means normal. Default: the one named at fit.
+        The label, or the folder of pictures, that means normal. Default: the label named at fit.
+    no_masks : bool
+        Measure pictures only, not their pixels.
+    corrupt : str
+        What to do with a picture that cannot be read.
     overwrite : bool
         Replace existing files.
     """
@@ -220,7 +237,11 @@ def evaluate(
         _require_report()
     detector = _load(package)
     with progress() as on_step:
-        evaluation = run(detector, source, label=label, normal=normal, on_step=on_step)
+        evaluation = run(
+            detector, source, label=label, normal=normal, masks=not no_masks, on_corrupt=corrupt, on_step=on_step
+        )
+    for note in evaluation.notes:
+        print(f"note: {note}", file=sys.stderr)
     if json_ is not None:  # files first: what is printed may go to a pipe that closes
         with new_file(json_, overwrite=overwrite) as partial:
             partial.write_text(json.dumps(evaluation.metrics, indent=1, allow_nan=False) + "\n", "utf-8")
@@ -242,22 +263,25 @@ def report(
     out: Path,
     label: str | None = None,
     normal: str | None = None,
+    no_masks: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Write an HTML report of a package, with plots of how it does on labelled rows if a source is given.
+    """Write an HTML report of a package, with plots of how it does on labelled items if a source is given.
 
     Parameters
     ----------
     package : Path
         A package that `limbeck fit` wrote.
     source : str
-        Labelled rows that it has not seen.
+        Labelled rows or pictures that it has not seen.
     out : Path
         The HTML file, one piece, readable offline.
     label : str
         The label column. Default: the one named at fit.
     normal : str
-        The label that means normal. Default: the one named at fit.
+        The label, or the folder of pictures, that means normal. Default: the label named at fit.
+    no_masks : bool
+        Measure pictures only, not their pixels.
     overwrite : bool
         Replace an existing file.
     """
@@ -271,7 +295,7 @@ def report(
     evaluation = None
     if source is not None:
         with progress() as on_step:
-            evaluation = measure(detector, source, label=label, normal=normal, on_step=on_step)
+            evaluation = measure(detector, source, label=label, normal=normal, masks=not no_masks, on_step=on_step)
     draw(detector, out, evaluation=evaluation, overwrite=overwrite)
     print(f"report   {out}")
 
@@ -319,21 +343,19 @@ def inspect(package: Path, *, json_: Annotated[bool, Parameter(name="--json", ne
     import dataclasses
 
     detector = _load(package)
-    card, spec = detector.card, detector.spec
+    card = detector.card
     if json_:
-        facts = dataclasses.asdict(card) | {"config": detector.artefact.config, "input": spec.to_json()}
+        facts = dataclasses.asdict(card) | {"config": detector.artefact.config, "input": detector.spec.to_json()}
         print(json.dumps(facts, indent=1))
         return
     print(f"{card.name}: {card.method}, seed {card.seed}, made {card.created}")
-    print(f"{card.n_items:,} labelled rows, {card.n_anomalous:,} anomalous")
+    print(f"{card.n_items:,} {detector.items}, {card.n_anomalous:,} known to be anomalous")
     print(
         f"threshold {card.threshold:.4f} for a false-alarm rate of {detector.alpha:g} "
         f"({card.n_calibration_normal:,} calibration normals)\n"
     )
     print_candidates(detector)
-    print_table(
-        ("column", "kind", "categories"), [(c.name, c.kind, str(len(c.categories) or "")) for c in spec.columns]
-    )
+    print_input(detector)
     for note in card.notes:
         print(f"note: {note}")
 
@@ -368,9 +390,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
         except KeyboardInterrupt:
-            print(
-                "interrupted; `limbeck fit ... --resume` goes on from the teachers that are finished", file=sys.stderr
-            )
+            print("interrupted; `limbeck fit ... --resume` goes on where it stopped", file=sys.stderr)
             sys.exit(130)
         except BrokenPipeError:  # the reader of a pipe went away
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -56,6 +56,12 @@ class Items(Protocol):
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield the items in their order, at most `size` at a time."""
 
+    def subset(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Items:
+        """Return some of the items, in the order asked for."""
+
+    def fingerprint(self) -> str:
+        """Name the items: what was kept of a run on other ones is of no use."""
+
 
 @dataclass(frozen=True)
 class Step:

@@ -16,9 +16,12 @@ from limbeck import package
 from limbeck.calibrate import Calibrator
 from limbeck.contracts import Artefact, Card, Scorer, Verdicts
 from limbeck.data.columns import rows_of
+from limbeck.data.images import PictureItems
+from limbeck.data.layouts import find_pictures, is_picture_source
 from limbeck.data.tables import open_table
 from limbeck.runtime import NumpyScorer, scorer_for
-from limbeck.spec import InputSpec
+from limbeck.spec import InputSpec, for_pictures, for_tables
+from limbeck.table_spec import TableSpec
 
 __all__ = ["Detector", "load"]
 
@@ -49,6 +52,8 @@ class Detector:
     >>> detector = limbeck.load("tx.limbeck")  # doctest: +SKIP
     >>> detector.detect({"amount": 999.0, "country": "at"}).p_value  # doctest: +SKIP
     array([0.0003])
+    >>> limbeck.load("parts.limbeck").detect("new.png").map.shape  # doctest: +SKIP
+    (1, 256, 256)
     """
 
     artefact: Artefact
@@ -59,8 +64,13 @@ class Detector:
 
     @property
     def spec(self) -> InputSpec:
-        """What it expects of a row."""
+        """What it expects of a row or a picture."""
         return self.artefact.spec
+
+    @property
+    def items(self) -> str:
+        """What it judges, in a word: "rows" or "pictures"."""
+        return "rows" if isinstance(self.spec, TableSpec) else "pictures"
 
     @cached_property
     def threshold(self) -> float:
@@ -68,44 +78,55 @@ class Detector:
         return self.calibrator.threshold(self.alpha)
 
     def detect(self, x: Any) -> Verdicts:
-        """Judge rows.
+        """Judge rows or pictures.
 
         Parameters
         ----------
-        x : array, frame, mapping or path
-            Numbers in the model's order, shape (n, d) or (d,), categories as codes; or anything with named columns:
-            a polars or pandas frame, a mapping of columns or of one row's values, a table file.
+        x : array, frame, mapping, path or list
+            Of rows: numbers in the model's order, shape (n, d) or (d,), categories as codes; or anything with named
+            columns: a polars or pandas frame, a mapping of columns or of one row's values, a table file. Of pictures:
+            a file, a folder, a list of files, or arrays of uint8 or uint16, shape (n, h, w[, c]) or (h, w[, c]).
 
         Returns
         -------
         Verdicts
-            One entry a row; one row gives n = 1.
+            One entry a row or picture; one of them gives n = 1. Maps have the model's size: `limbeck.data.images`
+            brings them to a picture's own with `resize_map`.
 
         Raises
         ------
         InputError
-            If a column is missing, or a value is of the wrong kind or infinite.
+            If a column is missing, a value is of the wrong kind or infinite, or a picture cannot be read.
         """
         if type(x) is np.ndarray and x.dtype is FLOAT64 and x.shape in self._one_row:
             verdicts = self._judge_one(x if x.ndim == 1 else x[0])
             if verdicts is not None:
                 return verdicts
-        return self.judge(self.rows(x))
+        return self.judge(self.rows(x) if isinstance(self.spec, TableSpec) else self.pictures(x))
+
+    def pictures(self, x: Any) -> NDArray[np.uint8]:
+        """Return pictures as the model takes them, uint8 (n, h, w, 3), from anything that `detect` takes."""
+        spec = for_pictures(self.spec)
+        if is_picture_source(x) or isinstance(x, (str, Path)):
+            items = PictureItems(spec, find_pictures(x).pictures)
+            return np.concatenate([batch.x for batch in items.batches(len(items))])
+        return spec.validate(x)
 
     def rows(self, x: Any) -> NDArray[np.float64]:
         """Return rows as the model takes them, float64 (n, d), from anything that `detect` takes."""
+        spec = for_tables(self.spec)
         if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
-            return self.spec.validate(x)
+            return spec.validate(x)
         if isinstance(x, (list, tuple)):
-            return self.spec.validate(np.asarray(x, dtype=np.float64) if _all_numbers(x) else np.asarray(x))
+            return spec.validate(np.asarray(x, dtype=np.float64) if _all_numbers(x) else np.asarray(x))
         if isinstance(x, Mapping):
             x = {k: v if np.ndim(v) or hasattr(v, "to_numpy") else [v] for k, v in x.items()}
-        source = open_table(x, self.spec)
-        return rows_of(source.frame(), self.spec, named=source.named)
+        source = open_table(x, spec)
+        return rows_of(source.frame(), spec, named=source.named)
 
-    def judge(self, rows: NDArray[np.float64]) -> Verdicts:
-        """Judge rows that `rows` or `InputSpec.encode` made, float64 (n, d)."""
-        scores = self.scorer(rows)
+    def judge(self, items: NDArray[Any]) -> Verdicts:
+        """Judge what `rows` or `pictures` made: float64 (n, d) or uint8 (n, h, w, 3)."""
+        scores = self.scorer(items)
         return Verdicts(
             score=scores.score,
             p_value=self.calibrator.p_value(scores.score),
@@ -117,8 +138,8 @@ class Detector:
     @cached_property
     def _one_row(self) -> tuple[tuple[int, ...], ...]:
         """Return the shapes that a single row may have."""
-        columns = len(self.artefact.spec.columns)
-        return ((1, columns), (columns,))
+        spec = self.artefact.spec
+        return ((1, len(spec.columns)), (len(spec.columns),)) if isinstance(spec, TableSpec) else ()
 
     @cached_property
     def _limit(self) -> float:

@@ -26,4 +26,11 @@ METHODS: dict[str, Method] = {
         config="limbeck.tabular.config:MultiTeacherConfig",
         summary="a table with labels: many teachers on differently resampled data, one small student",
     ),
+    "reverse-distillation": Method(
+        source="pictures",
+        labels=False,
+        distiller="limbeck.image.reverse_distillation:ReverseDistillation",
+        config="limbeck.image.config:ReverseDistillationConfig",
+        summary="pictures of good parts: a decoder re-creates a frozen encoder's features from a one-class code",
+    ),
 }

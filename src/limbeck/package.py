@@ -3,9 +3,9 @@
 ::
 
     NAME.limbeck/
-      manifest.json              schema, method, configuration, what a row must be, calibration, card, hashes
-      weights.safetensors        the student
-      model.onnx                 the same as a graph, from raw numbers to scores
+      manifest.json              schema, method, configuration, what an item must be, calibration, card, hashes
+      weights.safetensors        the student of a table; of pictures it is empty: the graph holds all
+      model.onnx                 the model as a graph, from raw numbers to scores, or from pictures to scores and maps
       calibration.safetensors    scores of the calibration normals
       training/*.json            candidates, curves, notes: what the report shows
       README.md                  the model card
@@ -29,8 +29,9 @@ from safetensors.numpy import save as save_tensors
 from limbeck.calibrate import Affine, Calibrator
 from limbeck.contracts import Artefact, Card
 from limbeck.errors import LimbeckError, PackageError
+from limbeck.model_card import card_text
 from limbeck.outputs import new_folder
-from limbeck.spec import InputSpec
+from limbeck.spec import spec_from_json
 
 __all__ = ["SCHEMA", "Contents", "is_package", "read", "write"]
 
@@ -97,7 +98,7 @@ def write(folder: Path, contents: Contents, *, overwrite: bool = False) -> None:
     tensors = {WEIGHTS: weights, CALIBRATION: {"normals": calibrator.normals}}
     files = {name: save_tensors({k: np.ascontiguousarray(v) for k, v in t.items()}) for name, t in tensors.items()}
     files[GRAPH] = artefact.onnx
-    files[CARD] = _card_text(contents).encode()
+    files[CARD] = card_text(contents.card, artefact, contents.alpha).encode()
     files |= {f"training/{key}.json": _json(value) for key, value in artefact.training.items()}
     line = calibrator.affine
     manifest = _Manifest(
@@ -152,7 +153,7 @@ def read(folder: Path) -> Contents:
         Path(n).stem: json.loads(data) for n, data in files.items() if n.startswith("training/") and n.endswith(".json")
     }
     try:
-        spec = InputSpec.from_json(manifest.input)
+        spec = spec_from_json(manifest.input)
         names = {f.name for f in fields(Card)}
         facts: dict[str, Any] = {k: tuple(v) if k == "notes" else v for k, v in manifest.card.items() if k in names}
         card = Card(**facts)
@@ -254,51 +255,3 @@ def _read_tensors(folder: Path, name: str, data: bytes, leaves: dict[str, _Leaf]
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _card_text(contents: Contents) -> str:
-    """Write the model card."""
-    card, artefact = contents.card, contents.artefact
-    kinds = [c.kind for c in artefact.spec.columns]
-    lines = [
-        f"# {card.name}",
-        "",
-        f"An anomaly detector made by Limbeck with the method `{card.method}`.",
-        "",
-        "## Intended use",
-        "",
-        f"Scores rows of {len(kinds)} columns ("
-        + ", ".join(f"{kinds.count(k)} {k}" for k in ("numeric", "boolean", "categorical") if k in kinds)
-        + "). Higher = more anomalous. Not for rows of another source or time than the training rows without "
-        "checking the false-alarm rate there.",
-        "",
-        "## Data",
-        "",
-        f"`{card.source}`: {card.n_items:,} labelled rows, {card.n_anomalous:,} of them anomalous "
-        f"({card.n_anomalous / card.n_items:.3%}). Seed {card.seed}, made {card.created}.",
-        "",
-        "## Threshold",
-        "",
-        f"{card.threshold:.6g}, for a promised false-alarm rate of {contents.alpha:g}, from "
-        f"{card.n_calibration_normal:,} normal rows that no part of the model saw. The promise holds for new rows "
-        "like those, and ends where the data drifts.",
-        "",
-        "## Metrics",
-        "",
-        "On validation rows that none of the models saw; all calibrated alike."
-        + (" The shipped student was then taught again on all rows." if artefact.training.get("taught_again") else ""),
-        "",
-        "| model | average precision | AUROC | recall at 1 % false alarms | Brier | ECE (floor) |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    shipped = {c["name"] for c in artefact.training.get("candidates", []) if c.get("shipped")}
-    for name, m in card.metrics.items():
-        name = f"**{name}** (shipped)" if name in shipped else name
-        lines.append(
-            f"| {name} | {m['average_precision']:.4f} | {m['auroc']:.4f} | {m['recall_at_1pct_fpr']:.4f} | "
-            f"{m['brier']:.5f} | {m['ece']:.4f} ({m['ece_floor']:.4f}) |"
-        )
-    lines += ["", "## Notes", ""] + ([f"- {note}" for note in card.notes] or ["None."])
-    lines += ["", "## Licence", "", card.licence, "", "## Versions", ""]
-    lines += [", ".join(f"{k} {v}" for k, v in card.versions.items()), ""]
-    return "\n".join(lines)

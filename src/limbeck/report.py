@@ -21,10 +21,15 @@ from limbeck import metrics
 from limbeck.errors import InputError, require
 from limbeck.methods import METHODS
 from limbeck.outputs import new_file
+from limbeck.report_pictures import curve_of_regions, gallery
+from limbeck.table_spec import TableSpec
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from limbeck.detector import Detector
     from limbeck.evaluate import Evaluation
+    from limbeck.spec import InputSpec
 
 __all__ = ["report"]
 
@@ -117,15 +122,16 @@ def summarise(detector: Detector, evaluation: Evaluation | None = None) -> dict[
     line = calibrator.affine
     measured = None if evaluation is None else _measured(detector, evaluation)
     share = f"{card.n_anomalous:,} of them anomalous ({_rate(card.n_anomalous / max(1, card.n_items))})"
-    verdict = f"This {card.method} detector learned from {card.n_items:,} rows, "
+    items = detector.items
+    verdict = f"This {card.method} detector learned from {card.n_items:,} {items}, "
     verdict += share if card.n_anomalous else "none of them known to be anomalous"
     if evaluation is None:
-        verdict += f"; it promises to alarm at most {_rate(detector.alpha)} of new normal rows"
+        verdict += f"; it promises to alarm at most {_rate(detector.alpha)} of new normal {items}"
     else:
         m = evaluation.metrics
         verdict += (
-            f"; on {m['n']:,} rows of {evaluation.source} its average precision is {m['average_precision']:.3f} and "
-            f"its AUROC {m['auroc']:.3f}, and it alarms {_rate(m['false_alarm_rate'])} of the normal rows where "
+            f"; on {m['n']:,} {items} of {evaluation.source} its average precision is {m['average_precision']:.3f} and "
+            f"its AUROC {m['auroc']:.3f}, and it alarms {_rate(m['false_alarm_rate'])} of the normal {items} where "
             f"{_rate(m['alpha'])} was promised"
         )
     return {
@@ -140,9 +146,19 @@ def summarise(detector: Detector, evaluation: Evaluation | None = None) -> dict[
         "parity": training.get("parity"),
         "method_summary": METHODS[card.method].summary if card.method in METHODS else "",
         "card": card,
-        "columns": [(c.name, c.kind, f"{len(c.categories):,}" if c.categories else "") for c in detector.spec.columns],
+        "columns": _columns(detector.spec),
+        "items": items,
+        "item": items.removesuffix("s"),
+        "gallery": [] if evaluation is None else gallery(detector, evaluation),
         "config": [(k, _plain(v)) for k, v in detector.artefact.config.items()],
     }
+
+
+def _columns(spec: InputSpec) -> list[tuple[str, str, str]]:
+    """List name, kind and number of categories of each column; none of pictures."""
+    if not isinstance(spec, TableSpec):
+        return []
+    return [(c.name, c.kind, f"{len(c.categories):,}" if c.categories else "") for c in spec.columns]
 
 
 def _measured(detector: Detector, evaluation: Evaluation) -> dict[str, Any]:
@@ -243,6 +259,9 @@ def _plots(detector: Detector, evaluation: Evaluation | None) -> dict[str, str]:
         if evaluation.probability is not None:
             wanted["reliability"] = (_draw_reliability, half, (evaluation,))
         wanted["recall"] = (_draw_recall, half, (detector, evaluation))
+        regions = evaluation.pictures and curve_of_regions(evaluation.pictures)
+        if regions:
+            wanted["regions"] = (_draw_regions, half, regions)
     if rows := [row for row in training.get("candidates") or [] if _has_ap(row)]:
         wanted["candidates"] = (_draw_candidates, (10.0, 0.65 + 0.27 * len(rows)), (rows,))
     if curves := {role: losses for role, losses in (training.get("curves") or {}).items() if len(losses) > 1}:
@@ -356,6 +375,16 @@ def _draw_recall(figure: Any, detector: Detector, evaluation: Evaluation) -> Non
     axes.plot(*at, "o", color=ANOMALOUS, markersize=7, label="at the threshold", zorder=3, clip_on=False)
     axes.set(xscale="log", xlim=(left, 1.05), ylim=(0, 1.04))
     axes.set(xlabel="false alarms: share of the normal rows", ylabel="recall: share of the anomalies found")
+    axes.xaxis.set_major_formatter(lambda v, _: _rate(v))
+    _legend(axes)
+
+
+def _draw_regions(figure: Any, fpr: NDArray[np.float64], overlap: NDArray[np.float64]) -> None:
+    axes = figure.subplots()
+    axes.plot(fpr, overlap, color=STRONG, label="detector")
+    axes.plot(fpr, fpr, color=MUTED, linestyle=":", label="chance")
+    axes.set(xlim=(0, fpr[-1]), ylim=(0, 1.04), xlabel="false alarms: share of the pixels outside of defects")
+    axes.set(ylabel="overlap: share of each defect found, mean")
     axes.xaxis.set_major_formatter(lambda v, _: _rate(v))
     _legend(axes)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from limbeck.contracts import Step
     from limbeck.detector import Detector
 
-__all__ = ["kinds", "print_candidates", "print_metrics", "print_table", "progress", "show_warning"]
+__all__ = ["kinds", "print_candidates", "print_input", "print_metrics", "print_table", "progress", "show_warning"]
 
 
 @contextmanager
@@ -34,14 +34,30 @@ def progress() -> Iterator[Callable[[Step], None]]:
 
 
 def kinds(detector: Detector) -> str:
-    """Name the kinds of the columns, and the categorical ones, so that a misread column is seen at once."""
-    columns = detector.spec.columns
+    """Say what a detector takes; name the categorical columns, so that a misread one is seen at once."""
+    from limbeck.table_spec import TableSpec
+
+    spec = detector.spec
+    if not isinstance(spec, TableSpec):
+        return f"pictures of {'8' if spec.maximum == 255 else '16'} bit, resized to {spec.height} × {spec.width}"
     parts = []
     for kind in ("numeric", "boolean", "categorical"):
-        names = [c.name for c in columns if c.kind == kind]
+        names = [c.name for c in spec.columns if c.kind == kind]
         shown = f" ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if kind == "categorical" else ""
         parts += [f"{len(names)} {kind}{shown}"] if names else []
-    return ", ".join(parts)
+    return ", ".join(parts) + (" columns" if len(spec.columns) > 1 else " column")
+
+
+def print_input(detector: Detector) -> None:
+    """Print what a detector expects of an item."""
+    from limbeck.table_spec import TableSpec
+
+    spec = detector.spec
+    if isinstance(spec, TableSpec):
+        rows = [(c.name, c.kind, str(len(c.categories) or "")) for c in spec.columns]
+        print_table(("column", "kind", "categories"), rows)
+    else:
+        print(f"takes {kinds(detector)}; values up to {spec.maximum:,}\n")
 
 
 def print_candidates(detector: Detector) -> None:
@@ -59,7 +75,7 @@ def print_candidates(detector: Detector) -> None:
 def print_metrics(metrics: dict[str, float], names: tuple[str, ...]) -> None:
     """Print some metrics of an evaluation."""
     rows = [(n, str(v) if isinstance(v := metrics[n], int) else f"{v:.4f}") for n in names]
-    print("on rows that the package has never seen:")
+    print("on items that the package has never seen:")
     print_table(("metric", "value"), rows)
 
 

@@ -14,11 +14,11 @@ from limbeck.contracts import Batch
 from limbeck.data.columns import TableItems, as_columns, as_label_array, labels_of, rows_of
 from limbeck.data.tables import TABLE_SUFFIXES, open_table
 from limbeck.errors import InputError
-from limbeck.spec import Column, InputSpec
+from limbeck.table_spec import Column, TableSpec
 from limbeck.tabular.encode import learn_spec
 
 nan = float("nan")
-SPEC = InputSpec(
+SPEC = TableSpec(
     (
         Column("amount", "numeric"),
         Column("count", "numeric"),
@@ -158,7 +158,7 @@ def test_every_kind_of_array_gives_the_same_values(tmp_path, kind):
     x = numeric_array()
     source = open_table(ARRAYS[kind](tmp_path, x))
     assert not source.named
-    spec = InputSpec(tuple(Column(f"x{i}", "numeric") for i in range(3)), named=False)
+    spec = TableSpec(tuple(Column(f"x{i}", "numeric") for i in range(3)), named=False)
     assert list(source.schema)[:3] == spec.names
     np.testing.assert_array_equal(encode(source, spec), x)
 
@@ -195,7 +195,7 @@ def test_opening_reads_no_rows(tmp_path):
 def test_kinds_come_from_the_spec_never_from_the_values(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("code,amount,tx\n" + "007,1,01\n" * 20_000 + "abc,1.5,02\n")
-    spec = InputSpec((Column("code", "categorical", ("007", "abc")), Column("amount", "numeric")))
+    spec = TableSpec((Column("code", "categorical", ("007", "abc")), Column("amount", "numeric")))
     source = open_table(path, spec, text=("tx", None, "absent"))
     assert source.schema == {"code": pl.String, "amount": pl.Float64, "tx": pl.String}
     frame = source.frame()
@@ -256,7 +256,7 @@ def test_batches_of_one_row():
 
 def test_batches_read_only_what_a_spec_needs_and_what_is_named(tmp_path):
     source = open_table(BATCHED["parquet"](tmp_path))
-    spec = InputSpec((Column("c", "categorical"),))
+    spec = TableSpec((Column("c", "categorical"),))
     for more, expected in [((), ["c"]), (("a", None), ["c", "a"]), (("c",), ["c"]), ((None,), ["c"])]:
         pieces = list(source.batches(4000, spec, *more))
         assert {tuple(p.columns) for p in pieces} == {tuple(expected)}
@@ -265,11 +265,11 @@ def test_batches_read_only_what_a_spec_needs_and_what_is_named(tmp_path):
 
 def test_batches_without_a_needed_column_are_refused():
     with pytest.raises(InputError, match="columns are missing"):
-        list(open_table(MANY).batches(10, InputSpec((Column("absent", "numeric"),))))
+        list(open_table(MANY).batches(10, TableSpec((Column("absent", "numeric"),))))
 
 
 def test_batches_of_an_array_come_by_place_where_the_spec_has_names():
-    pieces = list(open_table(np.eye(3)).batches(2, InputSpec((Column("amount", "numeric"),))))
+    pieces = list(open_table(np.eye(3)).batches(2, TableSpec((Column("amount", "numeric"),))))
     assert [p.columns for p in pieces] == [["x0", "x1", "x2"]] * 2
 
 
@@ -328,7 +328,7 @@ def late_text(p):
 @pytest.mark.parametrize("read", [lambda s: s.frame(), lambda s: list(s.batches(100))], ids=["frame", "batches"])
 def test_broken_rows_are_refused_when_they_are_read(tmp_path, make, read):
     path = make(tmp_path)
-    numbers = InputSpec((Column("a", "numeric"), Column("b", "numeric")))
+    numbers = TableSpec((Column("a", "numeric"), Column("b", "numeric")))
     with pytest.raises(InputError, match=f"cannot read {path.name}"):
         read(open_table(path, numbers))
 
@@ -570,21 +570,21 @@ def test_numbers_in_an_object_column_are_numbers(values):
 )
 @pytest.mark.parametrize("by", ["spec", "table"])
 def test_lists_of_mixed_values(values, codes, by):
-    spec = InputSpec((Column("c", "categorical", ("a", "1", "true")),))
+    spec = TableSpec((Column("c", "categorical", ("a", "1", "true")),))
     columns = {"c": values} if by == "spec" else as_columns(open_table({"c": values}).frame(), ["c"])
     np.testing.assert_array_equal(spec.encode(columns)[:, 0], codes)
 
 
 def test_a_byte_order_mark_does_not_hide_the_first_column(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbfcode,v\n007,1\n008,2\n")
-    spec = InputSpec((Column("code", "categorical", ("007", "008")),))
+    spec = TableSpec((Column("code", "categorical", ("007", "008")),))
     assert spec.encode(as_columns(open_table(tmp_path / "t.csv", spec).frame(), ["code"]))[:, 0].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("name", [" code", "a,b"])
 def test_a_header_name_with_space_or_comma_keeps_its_kind(tmp_path, name):
     (tmp_path / "t.csv").write_text(f'"{name}",v\n007,1\n')
-    spec = InputSpec((Column(name, "categorical", ("007",)),))
+    spec = TableSpec((Column(name, "categorical", ("007",)),))
     assert open_table(tmp_path / "t.csv", spec).schema[name] == pl.String
 
 
@@ -595,7 +595,7 @@ def test_a_semicolon_file_with_a_comma_in_a_quoted_name(tmp_path):
 
 def test_a_boolean_column_that_starts_empty(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n" + ",1\n" * 10_001 + "true,0\n")
-    spec = InputSpec((Column("a", "boolean"),))
+    spec = TableSpec((Column("a", "boolean"),))
     assert spec.encode(as_columns(open_table(tmp_path / "t.csv", spec).frame(), ["a"]))[-1, 0] == 1
 
 
@@ -672,7 +672,7 @@ def test_missing_labels_beside_an_array(label):
 
 
 def test_categories_are_the_same_from_every_file(tmp_path):
-    spec = InputSpec((Column("c", "categorical", ("1", "2", "A")),))
+    spec = TableSpec((Column("c", "categorical", ("1", "2", "A")),))
     frame = pl.DataFrame({"c": ["1", "2.0", "A", "NA", "", "?", "z"]})
     frame.write_csv(tmp_path / "t.csv")
     frame.write_parquet(tmp_path / "t.parquet")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from limbeck.data.columns import as_columns
 from limbeck.data.tables import open_table
 from limbeck.errors import InputError
-from limbeck.spec import Column
+from limbeck.table_spec import Column
 from limbeck.tabular.encode import learn_features, learn_spec
 
 nan = float("nan")

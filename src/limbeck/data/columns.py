@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from limbeck.contracts import Batch
 from limbeck.errors import InputError
-from limbeck.spec import InputSpec, as_array, as_text
+from limbeck.table_spec import TableSpec, as_array, as_text
 
 __all__ = ["TableItems", "as_columns", "as_label_array", "as_series", "labels_of", "rows_of"]
 
@@ -81,14 +82,14 @@ def as_columns(frame: pl.DataFrame, names: list[str]) -> dict[str, NDArray[Any]]
     return columns
 
 
-def rows_of(frame: pl.DataFrame, spec: InputSpec, *, named: bool, first_row: int = 0) -> NDArray[np.float64]:
+def rows_of(frame: pl.DataFrame, spec: TableSpec, *, named: bool, first_row: int = 0) -> NDArray[np.float64]:
     """Return a frame's rows as a model takes them.
 
     Parameters
     ----------
     frame : polars.DataFrame
         Its columns may stand in any order, and others may stand among them.
-    spec : InputSpec
+    spec : TableSpec
         What the model expects.
     named : bool
         Whether the frame's names are its own; if not, its columns x0, x1, ... are taken by position.
@@ -171,7 +172,7 @@ def labels_of(column: pl.Series, normal: Any = None) -> NDArray[np.int8]:
 class TableItems:
     """Rows in memory: the `Items` that a tabular method learns from."""
 
-    spec: InputSpec
+    spec: TableSpec
     x: NDArray[np.float64]  # (n, d)
     label: NDArray[np.int8]  # (n,)
 
@@ -184,3 +185,13 @@ class TableItems:
         for i in range(0, len(self.x), size):
             stop = min(i + size, len(self.x))
             yield Batch(self.x[i:stop], self.label[i:stop], None, range(i, stop))
+
+    def subset(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> TableItems:
+        """Return some of the rows, in the order asked for."""
+        return TableItems(self.spec, self.x[indices], self.label[indices])
+
+    def fingerprint(self) -> str:
+        """Name the rows by their values."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.x).tobytes())
+        digest.update(self.label.tobytes())
+        return digest.hexdigest()

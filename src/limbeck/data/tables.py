@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from limbeck.data.columns import as_series
 from limbeck.errors import InputError
-from limbeck.spec import MISSING, InputSpec
+from limbeck.table_spec import MISSING, TableSpec
 
 __all__ = ["TABLE_SUFFIXES", "TableSource", "open_table"]
 
@@ -64,7 +64,7 @@ class TableSource:
             raise InputError(f"{self.name} has no rows", expected="at least one row", got="0")
         return frame
 
-    def batches(self, size: int, spec: InputSpec | None = None, *more: str | None) -> Iterator[pl.DataFrame]:
+    def batches(self, size: int, spec: TableSpec | None = None, *more: str | None) -> Iterator[pl.DataFrame]:
         """Yield the rows in their order, at most `size` at a time; only what a spec needs, and some more columns."""
         rows = self.rows
         if spec is not None and (self.named or not spec.named):
@@ -81,14 +81,14 @@ class TableSource:
             raise _unreadable(self.name, error) from error
 
 
-def open_table(source: Any, spec: InputSpec | None = None, text: tuple[str | None, ...] = ()) -> TableSource:
+def open_table(source: Any, spec: TableSpec | None = None, text: tuple[str | None, ...] = ()) -> TableSource:
     """Open a table without reading it.
 
     Parameters
     ----------
     source : path, frame, mapping or array
         A file, a folder of Parquet or CSV parts, a polars or pandas frame, a mapping of columns, or an array (n, d).
-    spec : InputSpec, optional
+    spec : TableSpec, optional
         What a model expects: CSV columns are then read as those kinds, never guessed.
     text : tuple of str or None
         Further CSV columns to read as text, such as an id.
@@ -155,7 +155,7 @@ def _files_of(path: Path) -> tuple[str, list[Path]]:
     return suffixes[0], parts
 
 
-def _scan(files: list[Path], suffix: str, spec: InputSpec | None, text: tuple[str | None, ...]) -> pl.LazyFrame:
+def _scan(files: list[Path], suffix: str, spec: TableSpec | None, text: tuple[str | None, ...]) -> pl.LazyFrame:
     if suffix in PARQUET:
         return pl.scan_parquet(files, glob=False, cache=False)
     if suffix in ARROW:

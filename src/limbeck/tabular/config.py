@@ -152,7 +152,9 @@ class MultiTeacherConfig:
         "plain", "of the label: plain cross-entropy, weighted by class, or focal", one_of("plain", "weighted", "focal")
     )
     temperature: float = knob(2.0, "softens the committee's log-odds", between(0.1, 100))
-    steps: int = knob(4000, "optimiser steps of a student", between(1, 1e8))
+    steps: int = knob(
+        4000, "most optimiser steps of a student; a small table has 400 passes, at least 500 steps", between(1, 1e8)
+    )
     batch: int = knob(
         0, "rows in a step; 0 = 512 up to 50,000 rows to learn from, 2,048 above", automatic_or(between(2, 1e6))
     )

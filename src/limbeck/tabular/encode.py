@@ -1,4 +1,4 @@
-"""Learns what `InputSpec` and `Features` apply: the kinds of the columns, their categories, centres and scales."""
+"""Learns what `TableSpec` and `Features` apply: the kinds of the columns, their categories, centres and scales."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from limbeck.errors import InputError
 from limbeck.network import Features
-from limbeck.spec import Column, InputSpec, as_text
+from limbeck.table_spec import Column, TableSpec, as_text
 
 __all__ = ["learn_features", "learn_spec"]
 
@@ -35,7 +35,7 @@ def learn_spec(
     normal: str | None = None,
     id: str | None = None,
     max_categories: int = 100,
-) -> tuple[InputSpec, list[str]]:
+) -> tuple[TableSpec, list[str]]:
     """Decide what a model will expect of a row.
 
     Parameters
@@ -51,7 +51,7 @@ def learn_spec(
 
     Returns
     -------
-    spec : InputSpec
+    spec : TableSpec
         Columns with their kinds and categories.
     notes : list of str
         What was left out or pooled, in words for the user.
@@ -85,7 +85,7 @@ def learn_spec(
             expected="at least one column that varies",
             got="; ".join(notes) or "no columns besides label and id",
         )
-    return InputSpec(tuple(columns), named, label, normal, id), notes
+    return TableSpec(tuple(columns), named, label, normal, id), notes
 
 
 def _refuse_unlearnable(series: pl.Series) -> None:

@@ -32,6 +32,7 @@ from limbeck.contracts import Artefact, Distiller, Items, OnStep, Step, ignore
 from limbeck.errors import InputError, LimbeckWarning
 from limbeck.graph import check_parity, run_onnx, to_onnx
 from limbeck.network import Network
+from limbeck.spec import for_tables
 from limbeck.tabular.candidates import choose, measure, together, verdict
 from limbeck.tabular.config import ROLES, MultiTeacherConfig
 from limbeck.tabular.kinds import check_kind
@@ -355,10 +356,10 @@ class MultiTeacher(Distiller):
         batches = list(items.batches(1 << 16))
         x = np.concatenate([b.x for b in batches])
         y = np.concatenate([b.label for b in batches])
-        store = workdir / _fingerprint(x, y, self.config, seed)
+        store = workdir / _key(items, self.config, seed)
         store.mkdir(exist_ok=True)
         distilled = distil(
-            x, y, self.config, seed=seed, categorical=items.spec.categorical, store=store, on_step=on_step
+            x, y, self.config, seed=seed, categorical=for_tables(items.spec).categorical, store=store, on_step=on_step
         )
         on_step(Step("exporting", 0, 1))
         graph, difference = export(distilled.network, x)
@@ -391,9 +392,7 @@ def export(network: Network, x: Floats) -> tuple[bytes, float]:
     return graph, check_parity(network(rows), run_onnx(graph, rows)[0], tolerance=PARITY)
 
 
-def _fingerprint(x: Floats, y: Labels, config: MultiTeacherConfig, seed: int) -> str:
+def _key(items: Items, config: MultiTeacherConfig, seed: int) -> str:
     """Name a run by everything that decides its teachers."""
-    digest = hashlib.sha256(np.ascontiguousarray(x).tobytes())
-    digest.update(y.tobytes())
-    digest.update(json.dumps([asdict(config), seed], sort_keys=True).encode())
-    return digest.hexdigest()[:16]
+    facts = json.dumps([asdict(config), seed, items.fingerprint()], sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]

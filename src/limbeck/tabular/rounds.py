@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
 SMALL_BATCH, LARGE_BATCH, MANY_LESSONS = 512, 2048, 50_000  # rows in a step, and where the larger number begins
 MANY_STEPS = 1_000  # from here on students are worth a process each
+PASSES, FEWEST_STEPS = 400, 500  # over the rows: a small table is learned by then, and a student needs some steps
 
 
 class Progress:
@@ -119,14 +121,19 @@ class Round:
 
     def students(self, roles: Iterable[str]) -> dict[str, Network]:
         """Teach the students of some roles; all share size, steps and seed."""
-        told, networks = self._progress.students(), {}
-        calls = [(role, self._lessons(role), self._config, self._seed) for role in roles]
-        rows = len(self._inputs) if self._config.steps >= MANY_STEPS else 0
+        told, networks, steps = self._progress.students(), {}, self._steps()
+        calls = [(role, self._lessons(role), self._config, steps, self._seed) for role in roles]
+        rows = len(self._inputs) if steps >= MANY_STEPS else 0
         for role, weights, biases, curve in beside_each_other(_teach_student, calls, rows=rows, jobs=self._config.jobs):
             networks[role] = Network(self._features, weights, biases)
             self.curves[role] = curve
             told(curve[-1])
         return {role: networks[role] for role, *_ in calls}
+
+    def _steps(self) -> int:
+        """Return how many steps every student has: fewer than asked for where the table is small."""
+        enough = math.ceil(PASSES * len(self._inputs) / (self._config.batch or SMALL_BATCH))
+        return min(self._config.steps, max(FEWEST_STEPS, enough))
 
     def _lessons(self, role: str) -> Lessons:
         """Return what the student of one role is told."""
@@ -144,13 +151,13 @@ class Round:
 
 
 def _teach_student(
-    role: str, lessons: Lessons, config: MultiTeacherConfig, seed: int
+    role: str, lessons: Lessons, config: MultiTeacherConfig, steps: int, seed: int
 ) -> tuple[str, tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...], list[float]]:
     """Teach the student of one role."""
     weights, biases, curve = train_student(
         lessons,
         STUDENTS[config.student],
-        steps=config.steps,
+        steps=steps,
         batch=config.batch or (LARGE_BATCH if len(lessons.x) > MANY_LESSONS else SMALL_BATCH),
         rate=config.student_rate,
         temperature=config.temperature,

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck.errors import InputError
-from limbeck.spec import Column, InputSpec, as_text
+from limbeck.table_spec import Column, TableSpec, as_text
 
-SPEC = InputSpec(
+SPEC = TableSpec(
     (
         Column("amount", "numeric"),
         Column("country", "categorical", ("at", "de", "fr")),
@@ -35,7 +35,7 @@ ENCODED = [[1.5, 1, 2, 1], [nan, nan, 1, 0], [-3, 0, 0, nan]]
 
 def one(kind, values, categories=()):
     """Encode one column."""
-    return InputSpec((Column("a", kind, categories),)).encode({"a": values})[:, 0].tolist()
+    return TableSpec((Column("a", kind, categories),)).encode({"a": values})[:, 0].tolist()
 
 
 def test_encode_turns_values_into_numbers():
@@ -143,7 +143,7 @@ def test_a_boolean_column_takes_zero_and_one():
 )
 def test_what_is_not_a_number_is_named(kind, values, place):
     with pytest.raises(InputError, match="column 'a' holds something that is not a number") as refused:
-        InputSpec((Column("a", kind),)).encode({"a": values}, first_row=100)
+        TableSpec((Column("a", kind),)).encode({"a": values}, first_row=100)
     assert refused.match(place)
 
 
@@ -175,7 +175,7 @@ def test_all_missing_columns_are_listed_with_a_guess():
 
 
 def test_a_long_list_of_missing_columns_is_cut():
-    spec = InputSpec(tuple(Column(f"x{i}", "numeric") for i in range(50)))
+    spec = TableSpec(tuple(Column(f"x{i}", "numeric") for i in range(50)))
     with pytest.raises(
         InputError, match="50 of the model's 50 columns are missing: x0, x1, x2, x3, x4, ..."
     ) as refused:
@@ -232,7 +232,7 @@ columns = st.one_of(
     st.builds(Column, names, st.just("categorical"), st.lists(names, unique=True, max_size=4).map(tuple)),
 )
 specs = st.builds(
-    InputSpec,
+    TableSpec,
     st.lists(columns, max_size=5).map(tuple),
     st.booleans(),
     st.none() | names,
@@ -244,28 +244,28 @@ specs = st.builds(
 @settings(deadline=None, max_examples=60)
 @given(specs)
 def test_json_round_trip(spec):
-    assert InputSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert TableSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
 def test_an_unknown_kind_of_column_is_refused():
     values = SPEC.to_json()
     values["columns"][0]["kind"] = "picture"
     with pytest.raises(InputError, match="kind is unknown") as refused:
-        InputSpec.from_json(values)
+        TableSpec.from_json(values)
     assert refused.match("picture")
 
 
 @pytest.mark.parametrize("kind", ["numeric", "boolean"])
 def test_a_text_that_looks_like_a_number_is_refused_from_objects_too(kind):
     with pytest.raises(InputError, match="not a number"):
-        InputSpec((Column("a", kind),)).encode({"a": np.array(["1.5", None], object)})
+        TableSpec((Column("a", kind),)).encode({"a": np.array(["1.5", None], object)})
 
 
 def test_2d():
     with pytest.raises(InputError):
-        InputSpec((Column("a", "numeric"),)).encode({"a": np.zeros((2, 2))})
+        TableSpec((Column("a", "numeric"),)).encode({"a": np.zeros((2, 2))})
 
 
 def test_2dc():
     with pytest.raises(InputError):
-        InputSpec((Column("a", "categorical", ("1",)),)).encode({"a": np.zeros((2, 2))})
+        TableSpec((Column("a", "categorical", ("1",)),)).encode({"a": np.zeros((2, 2))})

@@ -1,0 +1,116 @@
+"""A table as a source of learning: its label column split off, its rows encoded, some of them set aside."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from limbeck.data.columns import TableItems, as_label_array, labels_of, rows_of
+from limbeck.data.tables import TableSource, open_table
+from limbeck.errors import InputError
+from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE, Prepared
+from limbeck.tabular.encode import learn_spec
+
+__all__ = ["FEWEST_ANOMALIES", "FEW_ANOMALIES", "prepare_table", "set_aside"]
+
+FEWEST_ANOMALIES = 5  # below this nothing can be both learned and checked
+FEW_ANOMALIES = 50  # below this the user is told how little the figures say
+
+
+def prepare_table(
+    source: Any,
+    *,
+    label: Any,
+    normal: str | None,
+    id: str | None,
+    ignored: Sequence[str],
+    max_categories: int,
+    seed: int,
+) -> Prepared:
+    """Read a table with labels, and set rows aside for calibration."""
+    table = open_table(source, text=(id,))
+    frame, column = _split_off_label(table, label, id, ignored)
+    y = labels_of(column, normal)
+    frame, y, notes = _labelled(frame, y)
+    calibration = set_aside(y, seed)
+    spec, more = learn_spec(
+        frame.filter(pl.Series(~calibration)),
+        named=table.named,
+        label=label if isinstance(label, str) else None,
+        normal=None if normal is None else str(normal),
+        id=id,
+        max_categories=max_categories,
+    )
+    items = TableItems(spec, rows_of(frame, spec, named=table.named), y)
+    learn, aside = (items.subset(np.flatnonzero(rows)) for rows in (~calibration, calibration))
+    return Prepared(learn, aside, True, table.name, len(y), int(y.sum()), notes + more)
+
+
+def _split_off_label(
+    table: TableSource, label: Any, id: str | None, ignored: Sequence[str]
+) -> tuple[pl.DataFrame, pl.Series]:
+    """Return the rows without label and ignored columns, and the label column."""
+    if label is None:
+        raise InputError(
+            "a table needs labels for the method 'multi-teacher'",
+            expected="the name of the label column",
+            got="none",
+            fix="name it: --label COLUMN (label=COLUMN in Python)",
+        )
+    for name in ([label] if isinstance(label, str) else []) + ([id] if id else []) + list(ignored):
+        if name not in table.schema:
+            lower = {c.lower(): c for c in table.schema}  # upper and lower case are the commonest slip
+            near = [lower[n] for n in difflib.get_close_matches(name.lower(), lower, 1)]
+            raise InputError(
+                f"{table.name} has no column {name!r}",
+                expected="one of " + ", ".join(list(table.schema)[:20]) + (", ..." if len(table.schema) > 20 else ""),
+                got=name,
+                fix=f"did you mean {near[0]!r}?" if near else "check the header",
+            )
+    frame = table.frame()
+    column = frame[label] if isinstance(label, str) else as_label_array(label, frame.height)
+    gone = [*ignored, *([label] if isinstance(label, str) else [])]
+    return frame.drop(gone), column
+
+
+def _labelled(frame: pl.DataFrame, y: NDArray[np.int8]) -> tuple[pl.DataFrame, NDArray[np.int8], list[str]]:
+    """Leave out rows of unknown label, and refuse too few of a class."""
+    notes = []
+    known = y >= 0
+    if not known.all():
+        notes.append(f"{int((~known).sum())} rows without a label were left out")
+        frame, y = frame.filter(pl.Series(known)), y[known]
+    anomalous, normal = int((y == 1).sum()), int((y == 0).sum())
+    if not anomalous or not normal:
+        raise InputError(
+            "only one class is present in the labels",
+            expected="normal and anomalous rows",
+            got=f"{normal} normal and {anomalous} anomalous rows",
+            fix="check the label column, or name the normal value: --normal VALUE",
+        )
+    if min(anomalous, normal) < FEWEST_ANOMALIES:
+        raise InputError(
+            f"too few {'anomalous' if anomalous < normal else 'normal'} rows to learn from and to check with",
+            expected=f"at least {FEWEST_ANOMALIES} of each class",
+            got=f"{normal} normal and {anomalous} anomalous rows",
+            fix="label more rows",
+        )
+    if anomalous < FEW_ANOMALIES:
+        notes.append(f"only {anomalous} anomalies: every figure here is uncertain by several points")
+    return frame, y, notes
+
+
+def set_aside(y: NDArray[np.int8], seed: int) -> NDArray[np.bool_]:
+    """Choose the calibration rows: 20 %, at most 10,000, the same share of each class, at least one."""
+    share = min(CALIBRATION_SHARE, CALIBRATION_MOST / len(y))
+    rng = np.random.default_rng(seed + 1)
+    aside = np.zeros(len(y), dtype=bool)
+    for value in (0, 1):
+        rows = np.flatnonzero(y == value)
+        aside[rng.choice(rows, max(1, int(share * len(rows))), replace=False)] = True
+    return aside

@@ -1,0 +1,56 @@
+"""Configuration of the methods for pictures; readable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from limbeck.config import at_least, between, knob, one_of, share
+
+__all__ = ["ReverseDistillationConfig"]
+
+
+@dataclass(frozen=True)
+class ReverseDistillationConfig:
+    """Every knob of reverse distillation. The authors' recipe: `PAPER` in `limbeck.image.reverse_distillation`."""
+
+    # the teacher
+    backbone: str = knob("efficientnet-lite0", "the frozen teacher: a key of `limbeck.image.backbones.ARCHITECTURES`")
+    weights: str = knob("", "its weights: a file; empty = an installed package, the cache or a download")
+    taps: tuple[str, ...] = knob(
+        (), "modules whose outputs are re-created, shallow to deep; empty = the backbone's own"
+    )
+    size: int = knob(256, "height and width that a picture is resized to, in pixels", between(32, 2048))
+
+    # the student
+    squeeze: bool = knob(False, "a 1 x 1 convolution after the fusion, as in the paper's figure but not in its code")
+    blocks: tuple[str, ...] = knob(
+        (), "blocks of the embedding and of each decoder stage, deep to shallow; empty = as the backbone"
+    )
+    dropout: float = knob(0.0, "share of the embedding's channels dropped while learning", between(0, 0.9))
+
+    # learning
+    loss: str = knob("global", "distance of features: global, local or l2norm", one_of("global", "local", "l2norm"))
+    mining: str = knob("none", "places that count less: none, zscore or quantile", one_of("none", "zscore", "quantile"))
+    mining_level: float = knob(0.9, "of mining: standard deviations above the mean, or a quantile", between(-10, 10))
+    mining_factor: float = knob(0.1, "of mining: what is left of an easy place's gradient", share)
+    steps: int = knob(2000, "batches to learn from", at_least(1))
+    batch: int = knob(16, "pictures in a step", at_least(2))
+    rate: float = knob(0.005, "learning rate of Adam", between(1e-6, 1))
+    decay: float = knob(0.0, "weight decay of AdamW", between(0, 1))
+    schedule: str = knob("constant", "of the rate: constant or cosine", one_of("constant", "cosine"))
+
+    # the map and its score
+    footing: str = knob(
+        "quantile",
+        "how scales are put on one footing before they are added: quantile or none",
+        one_of("quantile", "none"),
+    )
+    sigma: float = knob(4.0, "standard deviation of the map's smoothing, in pixels", between(0, 64))
+    score: str = knob("max", "of a picture: max of its map, or top: mean of its highest 1 %", one_of("max", "top"))
+    held_out: float = knob(
+        0.1, "share of the pictures kept from learning, to put the scales on one footing", between(0, 0.5)
+    )
+
+    # the work
+    cache_gb: float = knob(10.0, "most gigabytes of the teacher's features on disk", at_least(0))
+    checkpoint: float = knob(60.0, "seconds between checkpoints", at_least(0))

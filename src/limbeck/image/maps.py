@@ -1,0 +1,110 @@
+"""From features and their re-creation to an anomaly map and a score.
+
+Up-sampling and smoothing are linear and work on rows and columns alone, so both together are one matrix on each side
+of a small map: exact, borders included, the same in torch and ONNX, and a hundredth of the cost of a convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["AnomalyMap", "distance", "enlarge", "smooth"]
+
+Floats = NDArray[np.float64]
+TOP = 0.01  # share of a map's pixels whose mean is the score "top"
+TRUNCATE = 4.0  # standard deviations at which the Gaussian ends
+
+
+def distance(target: Tensor, output: Tensor) -> Tensor:
+    """Return one minus the cosine of each location: (n, c, h, w) twice gives (n, h, w), in [0, 2]."""
+    target, output = (f / f.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt() for f in (target, output))
+    return 1.0 - (target * output).sum(1)
+
+
+def enlarge(size: int, to: int) -> Floats:
+    """Return the matrix (to, size) of linear interpolation whose corners stay corners."""
+    if size == 1:
+        return np.ones((to, 1))
+    place = np.linspace(0, size - 1, to)
+    low = np.minimum(place.astype(int), size - 2)
+    matrix = np.zeros((to, size))
+    matrix[np.arange(to), low] = 1 - (place - low)
+    matrix[np.arange(to), low + 1] += place - low
+    return matrix
+
+
+def smooth(size: int, sigma: float) -> Floats:
+    """Return the matrix (size, size) of a Gaussian that ends at 4 sigma and is reflected at the borders, edge included.
+
+    Parameters
+    ----------
+    size : int
+        Pixels.
+    sigma : float
+        In pixels; 0 = no smoothing.
+
+    Returns
+    -------
+    ndarray, shape (size, size)
+        Its rows sum to 1; the same as ``scipy.ndimage.gaussian_filter1d``.
+    """
+    if sigma == 0:
+        return np.eye(size)
+    radius = int(TRUNCATE * sigma + 0.5)
+    offsets = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
+    weights /= weights.sum()
+    places = (np.arange(size)[:, None] + offsets) % (2 * size)  # ... c b a | a b c | c b a | a b c ...
+    places = np.where(places < size, places, 2 * size - 1 - places)
+    matrix = np.zeros((size, size))
+    np.add.at(matrix, (np.arange(size)[:, None], places), weights)
+    return matrix
+
+
+class AnomalyMap(nn.Module):
+    """Puts the distances of all scales on one footing, adds them up at the picture's size, and takes the score.
+
+    Attributes
+    ----------
+    slope, shift : Tensor, shape (k,)
+        The footing of each of k scales: ``slope * distance + shift``; 1 and 0 until `set_footing`.
+    """
+
+    def __init__(
+        self, sizes: Sequence[tuple[int, int]], height: int, width: int, *, sigma: float, score: str = "max"
+    ) -> None:
+        super().__init__()
+        self.score = score
+        self.top = max(1, round(TOP * height * width))
+        for k, (h, w) in enumerate(sizes):
+            for word, small, large in (("rows", h, height), ("columns", w, width)):
+                matrix = smooth(large, sigma) @ enlarge(small, large)
+                self.register_buffer(f"{word}{k}", torch.from_numpy(matrix).float(), persistent=False)
+        self.slope: Tensor
+        self.shift: Tensor
+        self.register_buffer("slope", torch.ones(len(sizes)))
+        self.register_buffer("shift", torch.zeros(len(sizes)))
+
+    def set_footing(self, slope: Sequence[float], shift: Sequence[float]) -> None:
+        """Put each scale on a footing."""
+        self.slope.copy_(torch.tensor(slope))
+        self.shift.copy_(torch.tensor(shift))
+
+    def scale(self, distances: Tensor, k: int) -> Tensor:
+        """Return the map of one scale, (n, h, w) to (n, height, width)."""
+        rows, columns = self.get_buffer(f"rows{k}"), self.get_buffer(f"columns{k}")
+        return rows @ (distances * self.slope[k] + self.shift[k]) @ columns.T
+
+    def forward(self, targets: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return scores (n,) and maps (n, height, width)."""
+        maps = [self.scale(distance(t, o), k) for k, (t, o) in enumerate(zip(targets, outputs, strict=True))]
+        whole = torch.stack(maps).sum(0)
+        pixels = whole.flatten(1)
+        if self.score == "max":
+            return pixels.amax(1), whole
+        return pixels.topk(self.top, dim=1, sorted=False).values.mean(1), whole

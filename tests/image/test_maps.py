@@ -1,0 +1,91 @@
+"""Maps against scipy and torch's own interpolation."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch.nn.functional import interpolate
+
+from limbeck.image.maps import AnomalyMap, distance, enlarge, smooth
+
+
+@pytest.mark.parametrize(("size", "to"), [(1, 8), (2, 8), (7, 7), (8, 256), (32, 64), (9, 5)])
+def test_enlarge_is_torchs_interpolation(size, to):
+    x = np.random.default_rng(0).random((size, size))
+    wanted = interpolate(torch.from_numpy(x)[None, None], (to, to), mode="bilinear", align_corners=True)[0, 0]
+    matrix = enlarge(size, to)
+    np.testing.assert_allclose(matrix @ x @ matrix.T, wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "sigma"), [(256, 4.0), (40, 4.0), (10, 4.0), (3, 4.0), (64, 0.7), (16, 0.0)])
+def test_smooth_is_scipys_gaussian(size, sigma):
+    """Also where the Gaussian reaches over the picture more than once."""
+    x = np.random.default_rng(0).random((size, size))
+    matrix = smooth(size, sigma)
+    wanted = gaussian_filter(x, sigma, mode="reflect", truncate=4.0) if sigma else x
+    np.testing.assert_allclose(matrix @ x @ matrix.T, wanted, atol=1e-10)
+    np.testing.assert_allclose(matrix.sum(1), 1)
+
+
+def features(seed, *shapes):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+SHAPES = ((3, 5, 16, 16), (3, 7, 8, 8), (3, 9, 4, 4))
+
+
+def whole(**values):
+    return AnomalyMap([(16, 16), (8, 8), (4, 4)], 64, 64, **{"sigma": 4.0, **values})
+
+
+def test_the_map_is_the_papers():
+    """Cosine distance a place, enlarged with corners kept, summed over the scales, smoothed; score = its maximum."""
+    a, b = features(0, *SHAPES), features(1, *SHAPES)
+    wanted = np.zeros((3, 64, 64))
+    for s, t in zip(a, b, strict=True):
+        d = 1 - torch.cosine_similarity(s, t, dim=1)
+        wanted += interpolate(d[:, None], (64, 64), mode="bilinear", align_corners=True)[:, 0].numpy()
+    wanted = np.stack([gaussian_filter(m, 4.0) for m in wanted])
+    score, got = whole()(a, b)
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+    np.testing.assert_allclose(score, wanted.max((1, 2)), atol=1e-5)
+
+
+def test_top_is_the_mean_of_the_highest_hundredth():
+    a, b = features(0, *SHAPES), features(1, *SHAPES)
+    score, got = whole(score="top")(a, b)
+    wanted = np.sort(got.numpy().reshape(3, -1))[:, -41:].mean(1)  # 1 % of 4,096
+    np.testing.assert_allclose(score, wanted, rtol=1e-5)
+
+
+def test_equal_features_have_no_distance():
+    a = features(0, *SHAPES)
+    score, got = whole()(a, [f * s for f, s in zip(a, (1.0, 0.3, 5.0), strict=True)])
+    assert got.abs().max() < 1e-5 and score.max() < 1e-5
+
+
+def test_a_changed_place_is_where_the_map_rises():
+    a = [f.clone() for f in features(0, *SHAPES)]
+    b = [f.clone() for f in a]
+    b[0][0, :, 11, 4] *= -1
+    _, got = whole()(a, b)
+    y, x = np.unravel_index(got[0].numpy().argmax(), (64, 64))
+    assert (y * 15 / 63, x * 15 / 63) == pytest.approx((11, 4), abs=0.5)
+    assert got[1:].abs().max() < 1e-5
+
+
+def test_footing_is_linear_in_each_scale():
+    a, b = features(0, *SHAPES), features(1, *SHAPES)
+    plain, footed = whole(), whole()
+    slope, shift = (2.0, 0.5, 0.25), (0.1, -0.2, 0.0)
+    footed.set_footing(slope, shift)
+    parts = [plain.scale(distance(s, t), k) for k, (s, t) in enumerate(zip(a, b, strict=True))]
+    wanted = sum(m * p + q for m, p, q in zip(parts, slope, shift, strict=True))
+    np.testing.assert_allclose(footed(a, b)[1], wanted, atol=1e-5)
+
+
+def test_dead_features_are_far_but_finite():
+    """A place without any feature has no angle: its distance is 1, not NaN."""
+    a, b = torch.zeros(1, 4, 2, 2), torch.rand(1, 4, 2, 2)
+    assert distance(a, b).flatten().tolist() == [1.0] * 4
