@@ -18,11 +18,12 @@ check: $(INSTALLED)  ## style, types, import directions
 	$(BIN)/lint-imports --no-cache
 
 bench: $(INSTALLED)  ## the figures of the README and the docs, on the real data in LIMBECK_DATA: hours
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,report,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,report,weights,bench]'
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/few_anomalies.py
 	$(BIN)/python benchmarks/label_noise.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/pictures.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
@@ -35,5 +36,5 @@ clean:
 $(INSTALLED): pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,report,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,report,weights,dev]'
 	touch $(INSTALLED)

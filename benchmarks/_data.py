@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from PIL import Image
 from sklearn.model_selection import StratifiedKFold
 
 FOLDER = Path(os.environ.get("LIMBECK_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -150,3 +152,71 @@ def _hyperaktiv() -> pl.DataFrame:
         people = pl.read_csv(archive.read("hyperaktiv/patient_info.csv"), separator=";", infer_schema_length=None)
     joined = features.join(people.select("ID", label="ADHD"), on="ID", maintain_order="left").drop("ID")
     return joined.select(c for c in joined.columns if joined[c].dtype != pl.String)
+
+
+PICTURE_SETS = {
+    "screw": "mvtec_screw_256",
+    "magnetic tile": "magnetic_tile_256",
+    "DeepPCB": "deeppcb_256",
+    "leather, 4 pictures": "mvtec_leather_mini_384",
+}
+
+
+@dataclass(frozen=True)
+class PictureSplit:
+    """Two lists of pictures, as `limbeck.fit` and `limbeck.evaluate` take them."""
+
+    train: Path
+    test: Path  # with labels, and masks where there are any
+    masks: bool
+
+
+def picture_split(name: str, seed: int, folder: Path) -> PictureSplit:
+    """Unpack a set of pictures into a folder, and list those to learn from and those to measure on.
+
+    Screw and leather: their own split. Magnetic tile: 700 of the good ones. DeepPCB: 200 of the pairs, so that both
+    pictures of a pair fall on one side; its boxes become masks. Leather's masks do not all match its pictures.
+    """
+    with zipfile.ZipFile(FOLDER / "images" / f"{PICTURE_SETS[name]}.zip") as archive:
+        archive.extractall(folder)
+    rng = np.random.default_rng(seed)
+    test: list[tuple[Path, str, Path | None]]
+    if name == "magnetic tile":
+        root = folder / "magnetic_tile"
+        good = [sorted((root / "free").iterdir())[i] for i in rng.permutation(952)]
+        train, test = good[:700], [(p, "good", None) for p in good[700:]]
+        for defect in ("blowhole", "break", "crack", "fray", "uneven"):
+            masks = root / "ground_truth" / defect
+            test += [(p, defect, masks / f"{p.stem}.png") for p in sorted((root / defect).iterdir())]
+    elif name == "DeepPCB":
+        root = folder / "deeppcb"
+        pairs = sorted(p.name.removesuffix("_temp.jpg") for p in (root / "good").iterdir())
+        pairs = [pairs[i] for i in rng.permutation(len(pairs))]
+        train = [root / "good" / f"{pair}_temp.jpg" for pair in pairs[:200]]
+        test = [(root / "good" / f"{pair}_temp.jpg", "good", None) for pair in pairs[200:]]
+        for pair in pairs[200:]:
+            mask = _mask_of_boxes(root / "boxes640" / f"{pair}.txt", root / f"{pair}_mask.png")
+            test.append((root / "test" / f"{pair}_test.jpg", "defect", mask))
+    else:
+        root = folder / name.split(",")[0]
+        train, test = sorted((root / "train" / "good").iterdir()), []
+        for path in sorted((root / "test").glob("*/*.png")):
+            mask = root / "ground_truth" / path.parent.name / f"{path.stem}_mask.png"
+            test.append((path, path.parent.name, mask if mask.exists() else None))
+    lists = folder / "train.txt", folder / "test.txt"
+    lists[0].write_text("".join(f"{path}\n" for path in train))
+    lists[1].write_text(
+        "".join(f"{path}\t{label}" + (f"\t{mask}" if mask else "") + "\n" for path, label, mask in test)
+    )
+    return PictureSplit(*lists, masks=not name.startswith("leather"))
+
+
+def _mask_of_boxes(boxes: Path, mask: Path) -> Path:
+    """Draw boxes, which are in units of 640 pixels, as a mask of 256."""
+    drawn = np.zeros((256, 256), np.uint8)
+    for line in boxes.read_text().splitlines():
+        if line.strip():
+            left, top, right, bottom = (float(v) * 256 / 640 for v in line.replace(",", " ").split()[:4])
+            drawn[int(top) : math.ceil(bottom), int(left) : math.ceil(right)] = 255
+    Image.fromarray(drawn).save(mask)
+    return mask

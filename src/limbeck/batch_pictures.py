@@ -17,7 +17,7 @@ from limbeck.data.images import PictureItems, decode
 from limbeck.data.layouts import find_pictures
 from limbeck.data.picture_files import Picture
 from limbeck.detector import Detector
-from limbeck.errors import LimbeckWarning
+from limbeck.errors import InputError, LimbeckWarning
 from limbeck.heat import overlay, resize_map
 from limbeck.outputs import new_file, new_folder
 from limbeck.spec import for_pictures
@@ -38,6 +38,13 @@ def score_pictures(
     on_step: OnStep,
 ) -> int:
     """Score pictures into a file; see `limbeck.batch.score`."""
+    if not isinstance(source, (str, Path, list, tuple)):
+        raise InputError(
+            "only pictures in files are scored into a file",
+            expected="a folder, a .txt list, a picture or several",
+            got=type(source).__name__,
+            fix="judge pictures in memory with detect",
+        )
     found = find_pictures(source)
     items = PictureItems(for_pictures(detector.spec), found.pictures, on_corrupt)
     by_id = {picture.id: picture for picture in found.pictures}
@@ -47,7 +54,7 @@ def score_pictures(
         partial = files.enter_context(new_file(out, overwrite=overwrite))
         folder = None if maps is None else files.enter_context(new_folder(maps, overwrite=overwrite, is_ours=is_maps))
         if folder is not None:
-            (folder / MARKER).write_text("Heat maps made by Limbeck: .png to look at, .tiff to measure with.\n")
+            (folder / MARKER).write_text(WORDS)
         for batch in items.batches(BATCH):
             verdicts = detector.judge(batch.x)
             parts.append(_results(batch, verdicts))
@@ -63,13 +70,16 @@ def score_pictures(
     return done
 
 
-MARKER = "README.txt"
+MARKER, WORDS = "README.txt", "Heat maps made by Limbeck: .png to look at, .tiff to measure with.\n"
 _EMPTY = pl.DataFrame(schema={"id": pl.String, "score": pl.Float32, "p_value": pl.Float64, "is_anomaly": pl.Boolean})
 
 
 def is_maps(folder: Path) -> bool:
     """Say whether a folder holds maps of ours, and may be replaced by others."""
-    return folder.is_dir() and (folder / MARKER).is_file()
+    try:
+        return (folder / MARKER).read_bytes() == WORDS.encode()
+    except OSError:
+        return False
 
 
 def _results(batch: Batch, verdicts: Verdicts) -> pl.DataFrame:
@@ -82,7 +92,7 @@ def _write_map(folder: Path, picture: Picture, scores: NDArray[np.float32], thre
     decoded = decode(picture.path)
     if decoded.dtype != np.uint8:
         decoded = (decoded.astype(np.float64) / max(1, int(decoded.max())) * 255).astype(np.uint8)  # to look at
-    parts = [part for part in Path(picture.id).parts if part not in ("..", "/")]  # never outside of the folder
+    parts = ["_" if part == ".." else part for part in Path(picture.id).parts]  # never outside of the folder
     place = folder.joinpath(*parts)  # with its suffix: others may have the same stem
     place.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(overlay(decoded, scores, threshold)).save(place.with_name(place.name + ".png"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,15 @@ def _pictures(
     spec = for_pictures(detector.spec)
     if isinstance(source, np.ndarray):
         return _array(detector, source, label)
+    if not isinstance(source, (str, Path, list, tuple)):
+        for_tables(spec)  # says what this model judges
+    if label is not None:
+        raise InputError(
+            "pictures in files have no label column",
+            expected="labels from the folders' names, or from a .txt list",
+            got=repr(label),
+            fix="name the normal folder if it is not called good, normal or ok: --normal FOLDER (normal= in Python)",
+        )
     found = find_pictures(source, masks=masks, normal=normal)
     chosen = found.testing()
     if not chosen:
@@ -199,6 +209,8 @@ def _pictures(
     notes: tuple[str, ...] = ()
     if items.skipped:
         notes = (f"{len(items.skipped)} pictures could not be read: {', '.join(items.skipped)}",)
+    if not kept:
+        raise InputError(f"no picture of {found.name} can be read", expected="at least one", got=notes[0])
     label, score, drawn = np.concatenate(y), np.concatenate(scores), np.concatenate(maps)
     values = _measure(detector, label, score, None)
     truth = None
@@ -217,6 +229,7 @@ def _array(detector: Detector, source: NDArray[Any], label: Any) -> Evaluation:
         raise InputError("labels are needed to evaluate", expected="label=, 0 | 1 for each picture", got="none")
     x = for_pictures(detector.spec).validate(source)
     y = labels_of(as_label_array(label, len(x)))
+    y, x = y[y >= 0], x[y >= 0]
     score = detector.scorer(x).score
     return Evaluation(_measure(detector, y, score, None), y, score, None, "array")
 

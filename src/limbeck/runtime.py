@@ -85,8 +85,11 @@ class PictureScorer:
 
     def __call__(self, x: NDArray[Any]) -> Scores:
         """Score validated pictures, uint8 (n, h, w, 3)."""
+        if not len(x):  # a graph refuses it
+            empty = np.empty((0, self.spec.height, self.spec.width), np.float32)
+            return Scores(np.empty(0, np.float32), empty)
         name = self.session.get_inputs()[0].name
-        parts = [self.session.run(None, {name: x[i : i + PICTURES]}) for i in range(0, max(1, len(x)), PICTURES)]
+        parts = [self.session.run(None, {name: x[i : i + PICTURES]}) for i in range(0, len(x), PICTURES)]
         if len(parts) == 1:
             return Scores(*parts[0])
         return Scores(*(np.concatenate([part[k] for part in parts]) for k in range(2)))

@@ -145,8 +145,8 @@ def test_the_taps_that_are_offered():
     for name in ARCHITECTURES:
         described = ARCHITECTURES[name]
         blocks = {"resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "wide_resnet50_2": (3, 4, 6, 3)}
-        assert described.depths == blocks.get(name, (2, 2, 2, 2))
-        assert (described.block == "bottleneck") == (name in ("resnet50", "wide_resnet50_2"))
+        assert described.depths == blocks.get(name, (1, 1, 1, 1) if "lite" in name else (2, 2, 2, 2))
+        assert (described.block == "bottleneck") == (name in ("resnet50", "wide_resnet50_2") or "lite" in name)
         assert described.inner == (2 if name == "wide_resnet50_2" else 1)
 
 

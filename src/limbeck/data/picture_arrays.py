@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from limbeck.contracts import Batch
 from limbeck.errors import InputError
-from limbeck.picture_spec import PictureSpec, range_of
+from limbeck.picture_spec import CHANNELS, PictureSpec, range_of
 
 __all__ = ["ArrayItems", "learn_array_spec"]
 
@@ -46,9 +46,16 @@ def learn_array_spec(pictures: NDArray[Any], size: int) -> tuple[PictureSpec, li
             got=f"{pictures.dtype}, shape {pictures.shape}",
             fix="convert floats to uint8 with a range that you know: it is never guessed",
         )
+    if pictures.ndim == 3 and pictures.shape[2] in CHANNELS:
+        raise InputError(
+            "this array is one picture",
+            expected="shape (n, h, w) or (n, h, w, c)",
+            got=f"shape {pictures.shape}",
+            fix="give several pictures of good parts: numpy.stack([a, b, ...])",
+        )
     if pictures.dtype == np.uint8:
         return PictureSpec(size, size, 255), []
-    maximum = range_of(int(pictures.max()))
+    maximum = range_of(int((pictures[..., :3] if pictures.ndim == 4 else pictures).max()))  # alpha is dropped
     return PictureSpec(size, size, maximum), [f"16-bit pictures: values up to {maximum} are taken"]
 
 

@@ -67,6 +67,7 @@ def _readable(items: PictureItems, notes: list[str]) -> PictureItems:
     if not items.skipped:
         return items
     names = list(items.skipped)
+    notes[:] = [note for note in notes if "cannot be read" not in note]  # of the headers alone
     notes.append(
         f"{len(names)} of {len(items)} pictures cannot be read and were left out: "
         + ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
@@ -76,7 +77,12 @@ def _readable(items: PictureItems, notes: list[str]) -> PictureItems:
 
 def _left_out(pictures: Any, good: Any) -> list[str]:
     """Say which pictures of the source were not learned from."""
-    rest = Counter(p.split or "other" for p in pictures)
-    rest.subtract(Counter(p.split or "other" for p in good))
-    words = {"train": "pictures of the training split that are not good", "test": "pictures of the test split"}
-    return [f"{n} {words.get(split, 'pictures with a defect')} were not learned from" for split, n in rest.items() if n]
+    words = {
+        "train": "pictures of the training split that are not good",
+        "test": "pictures of the test split",
+        "defect": "pictures with a defect",
+        "unknown": "pictures without a label",
+    }
+    taken = {p.id for p in good}
+    rest = Counter(p.split or ("defect" if p.label == 1 else "unknown") for p in pictures if p.id not in taken)
+    return [f"{n} {words[kind]} were not learned from" for kind, n in rest.items()]

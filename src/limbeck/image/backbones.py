@@ -58,6 +58,7 @@ class Architecture:
     block: str = "basic"  # residual block of its students: "basic" | "bottleneck"
     inner: int = 1  # inner width of a bottleneck block, relative to its planes
     depths: tuple[int, int, int, int] = (2, 2, 2, 2)  # blocks in each residual stage
+    code: float = 2.0  # channels of its students' code, relative to the deepest tap's
     signed: bool = False  # whether features can be negative: whether no ReLU comes right before a tap
 
 
@@ -300,7 +301,10 @@ def _vgg(name: str, repeats: tuple[int, ...], norm: bool) -> Architecture:
 
 
 def _lite(name: str, width: float, depth: float) -> Architecture:
-    """Describe an EfficientNet-Lite: its taps are the last block at each stride."""
+    """Describe an EfficientNet-Lite: its taps are the last block at each stride.
+
+    A student of basic blocks would have five times this teacher's parameters: its blocks are bottlenecks, one a stage.
+    """
     plan = lite_plan(width, depth)
     last: dict[int, Tap] = {}
     stride = 2  # of the stem
@@ -308,7 +312,8 @@ def _lite(name: str, width: float, depth: float) -> Architecture:
         stride *= sizes.stride
         last[stride] = Tap(f"_blocks.{i}", sizes.outputs, stride)
     defaults = tuple(last[stride].name for stride in (8, 16, 32))
-    return Architecture(name, tuple(last.values()), defaults, partial(lite_steps, plan), signed=True)
+    taps, steps = tuple(last.values()), partial(lite_steps, plan)
+    return Architecture(name, taps, defaults, steps, "bottleneck", depths=(1, 1, 1, 1), code=1.0, signed=True)
 
 
 ARCHITECTURES: dict[str, Architecture] = {

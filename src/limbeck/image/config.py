@@ -26,6 +26,7 @@ class ReverseDistillationConfig:
     blocks: tuple[str, ...] = knob(
         (), "blocks of the embedding and of each decoder stage, deep to shallow; empty = as the backbone"
     )
+    code: float = knob(0.0, "channels of the code relative to the deepest tap's; 0 = as the backbone", between(0, 4))
     dropout: float = knob(0.0, "share of the embedding's channels dropped while learning", between(0, 0.9))
 
     # learning
@@ -37,13 +38,13 @@ class ReverseDistillationConfig:
     batch: int = knob(16, "pictures in a step", at_least(2))
     rate: float = knob(0.005, "learning rate of Adam", between(1e-6, 1))
     decay: float = knob(0.0, "weight decay of AdamW", between(0, 1))
-    schedule: str = knob("constant", "of the rate: constant or cosine", one_of("constant", "cosine"))
+    schedule: str = knob("cosine", "of the rate: constant or cosine", one_of("constant", "cosine"))
 
     # the map and its score
     footing: str = knob(
-        "quantile",
-        "how scales are put on one footing before they are added: quantile or none",
-        one_of("quantile", "none"),
+        "defects",
+        "how scales are put on one footing before they are added: by made-up defects, by quantiles, or none",
+        one_of("defects", "quantile", "none"),
     )
     sigma: float = knob(4.0, "standard deviation of the map's smoothing, in pixels", between(0, 64))
     score: str = knob("max", "of a picture: max of its map, or top: mean of its highest 1 %", one_of("max", "top"))

@@ -95,10 +95,14 @@ class AnomalyMap(nn.Module):
         self.slope.copy_(torch.tensor(slope))
         self.shift.copy_(torch.tensor(shift))
 
-    def scale(self, distances: Tensor, k: int) -> Tensor:
-        """Return the map of one scale, (n, h, w) to (n, height, width)."""
+    def enlarged(self, distances: Tensor, k: int) -> Tensor:
+        """Return the map of one scale as it is, (n, h, w) to (n, height, width)."""
         rows, columns = self.get_buffer(f"rows{k}"), self.get_buffer(f"columns{k}")
-        return rows @ (distances * self.slope[k] + self.shift[k]) @ columns.T
+        return rows @ distances @ columns.T
+
+    def scale(self, distances: Tensor, k: int) -> Tensor:
+        """Return the map of one scale on its footing, (n, h, w) to (n, height, width)."""
+        return self.enlarged(distances * self.slope[k] + self.shift[k], k)
 
     def forward(self, targets: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return scores (n,) and maps (n, height, width)."""

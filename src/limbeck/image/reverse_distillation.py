@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,8 +27,9 @@ from limbeck.graph import check_parity, run_onnx, to_onnx
 from limbeck.image.backbones import find_architecture
 from limbeck.image.config import ReverseDistillationConfig
 from limbeck.image.features import Features
+from limbeck.image.footing import by_defects, by_quantiles, damage, scale_maps
 from limbeck.image.losses import Mining, feature_loss
-from limbeck.image.maps import AnomalyMap, distance
+from limbeck.image.maps import AnomalyMap
 from limbeck.image.student import Student, depths_of
 from limbeck.image.teacher import Teacher
 from limbeck.image.train import train
@@ -35,8 +37,8 @@ from limbeck.image.train import train
 __all__ = ["ReverseDistillation", "ReverseDistillationModel", "build_model"]
 
 PARITY = 1e-4  # of the ONNX graph's maps, whose unit is a cosine: absolute below 1, relative above
-LOW, HIGH, RISE = 0.9, 0.995, 0.1  # quantiles of normal pixels, and the distance that they get on the common footing
-FEWEST_HELD_OUT = 4  # pictures; below this the footing is taken from those that were learned
+FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 64  # pictures for the footing; where fewer can be spared, those that were learned
+AT_ONCE = 16  # pictures
 
 
 class ReverseDistillationModel(nn.Module):
@@ -126,6 +128,7 @@ def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDisti
             architecture.block,
             architecture.inner,
             _depths(config, architecture, len(taps)),
+            code=config.code or architecture.code,
             signed=architecture.signed,
             squeeze=config.squeeze,
             dropout=config.dropout,
@@ -177,8 +180,7 @@ class ReverseDistillation(Distiller):
             on_step(Step("teaching", done, features.kept))
         learned, kept_out = _split(len(features), self.config.held_out, seed)
         curve = train(model, features, learned, self.config, seed=seed, workdir=store, on_step=on_step)
-        if self.config.footing == "quantile":
-            model.map.set_footing(*footing(model, features, kept_out))
+        find_footing(model, features, items, kept_out, seed)
         on_step(Step("exporting", 0, 1))
         graph, difference = export(model, next(iter(items.batches(4))).x)
         on_step(Step("exporting", 1, 1))
@@ -202,29 +204,27 @@ def _split(n: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-def footing(
-    model: ReverseDistillationModel, features: Features, chosen: NDArray[np.int64]
-) -> tuple[list[float], list[float]]:
-    """Return slope and shift of each scale that put it on a footing with the others.
-
-    A linear map sends the 0.9 quantile of the pixels of normal pictures to 0 and the 0.995 quantile to 0.1; divided by
-    the number of scales, so that their sum is a mean.
-
-    Batzner, Heckler and König, "EfficientAD", WACV 2024.
-    """
-    maps: list[list[NDArray[np.float32]]] = [[] for _ in model.shapes]
+def find_footing(
+    model: ReverseDistillationModel, features: Features, items: Items, chosen: NDArray[np.int64], seed: int
+) -> None:
+    """Put the scales of a trained model on one footing, by pictures that it did not learn from."""
+    kind = model.config.footing
+    if kind == "none":
+        return
+    parts = np.array_split(chosen[:MOST_HELD_OUT], math.ceil(len(chosen[:MOST_HELD_OUT]) / AT_ONCE))
     with torch.inference_mode():
-        for part in np.array_split(chosen, max(1, len(chosen) // 16)):
-            targets = features[part]
-            for k, (target, output) in enumerate(zip(targets, model.student(targets), strict=True)):
-                maps[k].append(model.map.scale(distance(target, output), k).numpy())
-    slopes, shifts = [], []
-    for parts in maps:
-        low, high = np.quantile(np.concatenate(parts), [LOW, HIGH])
-        slope = RISE / max(float(high - low), 1e-6) / len(maps)
-        slopes.append(slope)
-        shifts.append(-slope * float(low))
-    return slopes, shifts
+        told = (features[part] for part in parts)
+        normal = np.concatenate([scale_maps(model.map, targets, model.student(targets)) for targets in told], 1)
+        if kind == "quantile":
+            model.map.set_footing(*by_quantiles(normal))
+            return
+        pictures = np.concatenate([batch.x for batch in items.subset(chosen[:MOST_HELD_OUT]).batches(AT_ONCE)])
+        damaged, masks = damage(pictures, seed)
+        maps = []
+        for i in range(0, len(damaged), AT_ONCE):
+            targets = model.targets(torch.from_numpy(damaged[i : i + AT_ONCE]))
+            maps.append(scale_maps(model.map, targets, model.student(targets)))
+    model.map.set_footing(*by_defects(normal, np.concatenate(maps, 1), masks))
 
 
 def export(model: ReverseDistillationModel, pictures: NDArray[np.uint8]) -> tuple[bytes, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +67,9 @@ def train(
         Mean loss of each hundredth of the steps.
     """
     student = learner.student
-    optimiser = torch.optim.AdamW(student.parameters(), config.rate, (0.5, 0.999), weight_decay=config.decay)
+    optimiser = torch.optim.AdamW(
+        student.parameters(), config.rate, (0.5, 0.999), weight_decay=config.decay, fused=True
+    )
     checkpoint = workdir / "checkpoint.pt"
     first, losses = _resume(checkpoint, student, optimiser)
     student.train()
@@ -74,7 +77,7 @@ def train(
     for step, places in batches(len(chosen), config.batch, config.steps, seed, first):
         if config.schedule == "cosine":
             for group in optimiser.param_groups:
-                group["lr"] = config.rate * 0.5 * (1 + np.cos(np.pi * step / config.steps))
+                group["lr"] = config.rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 1_000_003 + step)  # of dropout: what a resumed run draws too
             loss = learner.loss(None, features[chosen[places]])
@@ -96,16 +99,16 @@ def batches(n: int, size: int, steps: int, seed: int, first: int = 0) -> Iterato
     """Yield the number of each step from `first` on, and the pictures of its batch.
 
     Each epoch is a new order of all pictures. A last batch of one picture, on which batch normalisation fails where the
-    code has one pixel, joins the batch before it.
+    code has one pixel, joins the batch before it; a picture that is alone comes twice.
     """
     each = max(1, n // size + (n % size > 1))  # batches in an epoch
     order, epoch = np.empty(0, np.int64), -1
     for step in range(first, steps):
         if step // each != epoch:
             epoch = step // each
-            order = np.random.default_rng((seed, epoch)).permutation(n)
+            order = np.random.default_rng((seed, epoch)).permutation(n) if n > 1 else np.zeros(2, np.int64)
         place = step % each
-        stop = n if place == each - 1 else (place + 1) * size
+        stop = len(order) if place == each - 1 else (place + 1) * size
         yield step, order[place * size : stop]
 
 

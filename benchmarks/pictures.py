@@ -1,0 +1,182 @@
+"""How good is reverse distillation beside a nearest-neighbour memory of the same features? Four sets, three seeds.
+
+The default teacher at 256 pixels. The memory is a plain one, as in PatchCore: the teacher's
+features, pooled over 3 x 3 places, brought to the finest scale and laid beside each other; a random 10,000 of those of
+the training pictures are kept, and a place scores as far as its nearest. Its threshold comes from the same calibration
+pictures.
+
+    python benchmarks/pictures.py [--sets screw] [--seeds 0 1 2] [--set FIELD=VALUE ... --tag NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _data import PICTURE_SETS, PictureSplit, available, picture_split
+from _models import PeakMemory
+from _results import append, held, read
+from torch.nn import functional as F
+
+import limbeck
+from limbeck import metrics
+from limbeck.calibrate import Calibrator
+from limbeck.config import parse_assignment
+from limbeck.data.images import PictureItems
+from limbeck.evaluate import Evaluation, evaluate
+from limbeck.fitting import configure
+from limbeck.fitting.pictures import prepare_pictures
+from limbeck.image.maps import AnomalyMap
+from limbeck.image.teacher import Teacher
+from limbeck.pixel_metrics import pixel_metrics
+
+RESULTS = Path(__file__).with_suffix(".csv")
+KEPT = 10_000
+ALPHA = 0.05  # 1 % needs more calibration pictures than the smaller sets have
+KEYS = ("auroc", "average_precision", "f1_max", "f1_at_threshold", "false_alarm_rate", "alpha", "pixel_auroc",
+        "pixel_average_precision", "aupro_30")  # fmt: skip
+
+
+class Memory:
+    """The baseline: features of good pictures, and the distance to the nearest of them."""
+
+    def __init__(self, teacher: Teacher, size: int, seed: int) -> None:
+        self.teacher, self.size, self.seed = teacher, size, seed
+        self.bank = torch.empty(0)
+
+    def embed(self, pictures: np.ndarray) -> torch.Tensor:
+        """Return one vector a place, (n, h, w, channels), of uint8 pictures (n, h, w, 3)."""
+        with torch.inference_mode():
+            features = [F.avg_pool2d(f, 3, 1, 1) for f in self.teacher(torch.from_numpy(pictures))]
+            size = features[0].shape[2:]
+            same = [F.interpolate(f, size, mode="bilinear", align_corners=False) for f in features]
+            return torch.cat(same, 1).permute(0, 2, 3, 1)
+
+    def learn(self, items: Any) -> None:
+        """Keep a random part of all places."""
+        parts = []
+        generator = torch.Generator().manual_seed(self.seed)
+        share = KEPT * 1.2 / len(items)
+        for batch in items.batches(16):
+            places = self.embed(batch.x).flatten(0, 2)
+            count = min(len(places), int(np.ceil(share * len(batch.x))))
+            parts.append(places[torch.randperm(len(places), generator=generator)[:count]])
+        bank = torch.cat(parts)
+        self.bank = bank[torch.randperm(len(bank), generator=generator)[:KEPT]]
+
+    def score(self, items: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the maximum of each map, and the maps."""
+        maps = []
+        for batch in items.batches(8):
+            places = self.embed(batch.x)  # (n, h, w, channels)
+            n, h, w, _ = places.shape
+            near = torch.cat([torch.cdist(p, self.bank).amin(1) for p in torch.split(places.flatten(0, 2), 4096)])
+            whole = AnomalyMap([(h, w)], self.size, self.size, sigma=4.0)
+            maps.append(whole.scale(near.view(n, h, w), 0).numpy())
+        drawn = np.concatenate(maps)
+        return drawn.reshape(len(drawn), -1).max(1), drawn
+
+
+def row_of(values: dict[str, float]) -> dict[str, object]:
+    """Return the figures that are written down."""
+    return {key: values.get(key, "") for key in KEYS}
+
+
+def run(name: str, seed: int, fields: Sequence[str], tag: str) -> None:
+    """Measure one set with one seed."""
+    config = configure("reverse-distillation", dict(map(parse_assignment, fields)))
+    with tempfile.TemporaryDirectory() as place:
+        split = picture_split(name, seed, Path(place))
+        with warnings.catch_warnings(), PeakMemory() as memory:
+            warnings.simplefilter("ignore")
+            start = time.perf_counter()
+            detector = limbeck.fit(split.train, config=config, alpha=ALPHA, seed=seed)
+            seconds = time.perf_counter() - start
+        evaluation = evaluate(detector, split.test, masks=split.masks)
+        note = {"set": name, "seed": seed, "tag": tag}
+        size = len(detector.artefact.onnx)
+        shared = {"model_bytes": size, "fit_seconds": round(seconds, 1), "fit_peak_mib": round(memory.mebibytes)}
+        append(RESULTS, note | {"model": "reverse distillation", **row_of(evaluation.metrics), **shared})
+        if not tag:
+            beside(split, evaluation, config, seed, note)
+
+
+def beside(split: PictureSplit, evaluation: Evaluation, config: Any, seed: int, note: dict[str, Any]) -> None:
+    """Measure the memory on the same pictures."""
+    start = time.perf_counter()
+    prepared = prepare_pictures(str(split.train), size=config.size, normal=None, on_corrupt="refuse", seed=seed)
+    model = Memory(Teacher.load(config.backbone, config.taps, config.weights), config.size, seed)
+    model.learn(prepared.learn)
+    seconds = time.perf_counter() - start
+    normals, _ = model.score(prepared.calibration)
+    assert evaluation.pictures is not None
+    tested = PictureItems(prepared.learn.spec, evaluation.pictures.pictures)  # type: ignore[arg-type]
+    score, maps = model.score(tested)
+    y = evaluation.label
+    calibrator = Calibrator.fit(normals, np.zeros(len(normals)))
+    alpha = max(ALPHA, calibrator.smallest_rate)
+    threshold = calibrator.threshold(alpha)
+    values: dict[str, float] = {
+        "auroc": metrics.auroc(y, score),
+        "average_precision": metrics.average_precision(y, score),
+        "f1_max": metrics.f1_max(y, score),
+        "f1_at_threshold": metrics.f1_at(y, score, threshold),
+        "false_alarm_rate": float((score[y == 0] > threshold).mean()),
+        "alpha": alpha,
+    }
+    masks = evaluation.pictures.masks
+    if masks is not None:
+        measured = np.array([p.mask is not None or p.label == 0 for p in evaluation.pictures.pictures])
+        values |= pixel_metrics(masks[measured], maps[measured])
+    size = 4 * model.bank.numel()
+    shared = {"model_bytes": size, "fit_seconds": round(seconds, 1), "fit_peak_mib": ""}
+    append(RESULTS, note | {"model": "memory of 10,000 places", **row_of(values), **shared})
+
+
+def table() -> None:
+    """Print means over the seeds."""
+    rows = read(RESULTS)
+    print(f"{'set':22}{'model':28}" + "".join(f"{key[:16]:>18}" for key in KEYS) + f"{'fit s':>8}")
+    for name, model, tag in dict.fromkeys((r["set"], r["model"], r["tag"]) for r in rows):
+        mine = [r for r in rows if (r["set"], r["model"], r["tag"]) == (name, model, tag)]
+        cells = []
+        for key in KEYS:
+            values = [float(r[key]) for r in mine if r[key]]
+            cells.append(f"{statistics.mean(values):.3f} ({statistics.pstdev(values):.3f})" if values else "")
+        seconds = statistics.mean(float(r["fit_seconds"]) for r in mine)
+        print(
+            f"{name:22}{model + (' ' + tag if tag else ''):28}" + "".join(f"{c:>18}" for c in cells) + f"{seconds:8.0f}"
+        )
+
+
+def main() -> None:
+    """Measure what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", default=list(PICTURE_SETS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="for an ablation")
+    parser.add_argument("--tag", default="", help="names the ablation")
+    arguments = parser.parse_args()
+    if not available():
+        sys.exit("the data are not there: set LIMBECK_DATA to their folder")
+    if bool(arguments.set) != bool(arguments.tag):
+        sys.exit("an ablation needs both --set and --tag")
+    for seed in arguments.seeds:
+        for name in arguments.sets:
+            if not held(RESULTS, set=name, seed=seed, tag=arguments.tag):
+                run(name, seed, arguments.set, arguments.tag)
+                print(f"done: {name}, seed {seed} {arguments.tag}", flush=True)
+    table()
+
+
+if __name__ == "__main__":
+    main()
