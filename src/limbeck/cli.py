@@ -50,7 +50,7 @@ def demo(what: Literal["table", "image"] = "table", *, out: Path = Path("limbeck
         with progress() as on_step:
             made = demo_pictures(out, seed=seed, on_step=on_step)
         metrics, bad = made.metrics, int(made.metrics["n_anomalous"])
-        print(f"{made.n_train} pictures of petals to learn from; {made.n_test - bad} good and {bad} damaged to test on.\n")
+        print(f"{made.n_train} pictures of petals to learn from; {made.n_test - bad} good, {bad} damaged to test on.\n")
         print_metrics(metrics, ("auroc", "pixel_auroc", "aupro_30", "recall_at_1pct_fpr"))
         rate, promised = metrics["false_alarm_rate"], made.detector.alpha
         print(f"false alarms: {rate:.2%} of good pictures, {promised:.2%} promised\n")

@@ -233,8 +233,8 @@ CC BY 2.0 (creativecommons.org/licenses/by/2.0), cut out, turned and resized; th
 def textures(
     folder: str | Path,
     *,
-    n_train: int = 160,
-    n_test_good: int = 30,
+    n_train: int = 200,
+    n_test_good: int = 60,
     n_test_bad: int = 30,
     size: int = 128,
     seed: int = 0,
@@ -242,8 +242,8 @@ def textures(
 ) -> None:
     """Write pictures of petals in the layout of MVTec AD, some of the test pictures damaged, with masks.
 
-    All are squares at random places of one flower, from a photograph that scikit-learn carries. Good test pictures show
-    petals that were learned, from elsewhere, as pictures of one kind of part do; the defects were never seen.
+    All are squares at random places of one flower, from a photograph that scikit-learn carries. Test pictures show
+    petals that were learned, in other cuts, as pictures of one kind of part do; no picture to learn from is damaged.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def textures(
 
     Examples
     --------
-    >>> textures("petals", n_train=200)  # doctest: +SKIP
+    >>> textures("petals", n_train=100)  # doctest: +SKIP
     """
     for name, number, least in (
         ("n_train", n_train, 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from limbeck.data.images import PictureItems, learn_picture_spec
 from limbeck.data.layouts import find_pictures, is_picture_source
 from limbeck.data.picture_arrays import ArrayItems, learn_array_spec
+from limbeck.data.picture_files import PICTURE_SUFFIXES, entries, what_is_in
+from limbeck.data.tables import CSV, PARQUET
 from limbeck.errors import InputError
 from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE, Prepared
 
@@ -23,7 +26,17 @@ def are_pictures(source: Any) -> bool:
     """Say whether a source is pictures: files, a folder of them, or an array of more than two axes."""
     if isinstance(source, np.ndarray):
         return source.ndim > 2
-    return is_picture_source(source)
+    if is_picture_source(source):
+        return True
+    folder = Path(source) if isinstance(source, (str, Path)) else None
+    if folder and folder.is_dir() and not any(e.suffix.lower() in PARQUET | CSV for e in entries(folder)):
+        raise InputError(
+            f"there is nothing to learn from in the folder {folder.resolve().name}",
+            expected="pictures (" + ", ".join(sorted(PICTURE_SUFFIXES)) + "), or the parts of a table: Parquet or CSV",
+            got=what_is_in(folder),
+            fix="check the path",
+        )
+    return False
 
 
 def prepare_pictures(source: Any, *, size: int, normal: str | None, on_corrupt: str, seed: int) -> Prepared:
