@@ -450,6 +450,26 @@ def test_masks_of_another_size_than_their_pictures(picture_detector, copy, evalu
     assert evaluate(picture_detector, copy).metrics == evaluation.metrics
 
 
+def test_masks_that_vanish_are_named(picture_detector, copy, tmp_path):
+    """A defect of one pixel in a large mask is gone at the model's size; the picture still counts as anomalous."""
+    masks = sorted((copy / "ground_truth").rglob("*.png"))
+    for count in (1, len(masks)):
+        for file in masks[:count]:
+            dot = np.zeros((640, 640), np.uint8)
+            dot[1, 1] = 255
+            Image.fromarray(dot).save(file)
+        measured = evaluate(picture_detector, copy)
+        assert f"{count} masks vanish at 64 × 64 pixels" in measured.notes[0]
+        assert measured.metrics["n_anomalous"] == len(masks)
+        assert ("pixel_auroc" in measured.metrics) == (count < len(masks))
+
+
+def test_pictures_for_a_model_of_rows_say_what_it_judges(detector, parts):
+    for judge in (detector.detect, lambda x: evaluate(detector, x), lambda x: score(detector, x, "never.csv")):
+        with pytest.raises(InputError, match="this model judges rows of a table"):
+            judge(parts)
+
+
 def test_damaged_pictures_in_an_evaluation(picture_detector, copy, verdicts, files):
     for kind in ("good", "disc", "faint"):
         (copy / "test" / kind / "000.png").write_text("no picture")

@@ -16,12 +16,13 @@ from threadpoolctl import threadpool_limits
 from limbeck.batch_pictures import is_maps, score_pictures
 from limbeck.contracts import OnStep, Step, ignore
 from limbeck.data.columns import rows_of
+from limbeck.data.layouts import is_picture_source
 from limbeck.data.tables import TableSource, open_table
 from limbeck.detector import Detector
 from limbeck.errors import ConfigError, InputError, LimbeckError, OutputError
 from limbeck.outputs import new_file, refuse_existing
 from limbeck.picture_spec import PictureSpec
-from limbeck.spec import for_tables
+from limbeck.spec import for_pictures, for_tables
 from limbeck.table_spec import TableSpec
 
 __all__ = ["RESULTS", "score"]
@@ -48,8 +49,8 @@ def score(
     detector : Detector
         What judges.
     source : path, frame, mapping or array
-        What `limbeck.fit` takes. Of a table, columns that were not named at fit are passed over; of pictures, all are
-        scored, whatever their split and label.
+        A table as `limbeck.fit` takes it, whose further columns are passed over; or pictures in files: a folder, a
+        list, some paths. All of them are scored, whatever their split and label.
     out : path
         A ``.parquet``, ``.csv`` or ``.jsonl`` file with the columns id, score, p_value, is_anomaly and, where there
         were labels at fit, probability; one row for each row of the source, in its order. A picture's id is its path
@@ -100,6 +101,8 @@ def score(
     if maps is not None:
         raise ConfigError("rows have no maps", expected="a package of pictures", got="a table", fix="leave maps out")
     spec = for_tables(detector.spec)
+    if is_picture_source(source):
+        for_pictures(spec)  # says what this model judges
     table = open_table(source, spec, (id or spec.id,))
     if id is not None and id not in table.schema:
         raise InputError(

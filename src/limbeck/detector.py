@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -56,9 +56,9 @@ class Detector:
     (1, 256, 256)
     """
 
-    artefact: Artefact
-    scorer: Scorer
-    calibrator: Calibrator
+    artefact: Artefact = field(repr=False)
+    scorer: Scorer = field(repr=False)
+    calibrator: Calibrator = field(repr=False)
     alpha: float
     card: Card
 
@@ -115,6 +115,8 @@ class Detector:
     def rows(self, x: Any) -> NDArray[np.float64]:
         """Return rows as the model takes them, float64 (n, d), from anything that `detect` takes."""
         spec = for_tables(self.spec)
+        if is_picture_source(x):
+            for_pictures(spec)  # says what this model judges
         if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
             return spec.validate(x)
         if isinstance(x, (list, tuple)):

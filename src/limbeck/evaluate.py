@@ -13,7 +13,7 @@ from limbeck import metrics
 from limbeck.contracts import OnStep, Step, ignore
 from limbeck.data.columns import as_label_array, labels_of, rows_of
 from limbeck.data.images import PictureItems, decode_mask
-from limbeck.data.layouts import find_pictures
+from limbeck.data.layouts import find_pictures, is_picture_source
 from limbeck.data.picture_files import Picture
 from limbeck.data.tables import open_table
 from limbeck.detector import Detector
@@ -133,6 +133,8 @@ def evaluate(
 def _rows(detector: Detector, source: Any, label: Any, normal: str | None, on_step: OnStep) -> Evaluation:
     """Measure on rows."""
     spec = for_tables(detector.spec)
+    if is_picture_source(source):
+        for_pictures(spec)  # says what this model judges
     label = spec.label if label is None else label
     normal = spec.normal if normal is None else normal
     if label is None:
@@ -219,7 +221,11 @@ def _pictures(
         measured = np.array([p.mask is not None or p.label == 0 for p in kept])
         if not measured.all():
             notes += (f"{int((~measured).sum())} anomalous pictures have no mask: pixels are measured without them",)
-        values |= pixel_metrics(truth[measured], drawn[measured])
+        gone = [p.id for p, mask in zip(kept, truth, strict=True) if p.mask is not None and not mask.any()]
+        if gone:
+            notes += (f"{len(gone)} masks vanish at {spec.height} × {spec.width} pixels: {', '.join(gone[:5])}",)
+        if truth[measured].any():
+            values |= pixel_metrics(truth[measured], drawn[measured])
     return Evaluation(values, label, score, None, found.name, Pictures(kept, drawn, truth), notes)
 
 

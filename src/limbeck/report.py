@@ -171,6 +171,7 @@ def _measured(detector: Detector, evaluation: Evaluation) -> dict[str, Any]:
         m["ece_floor"] = metrics.ece_floor(evaluation.probability, BINS)
     return {
         "source": evaluation.source,
+        "notes": evaluation.notes,
         "metrics": {k: _number(k, v) for k, v in m.items()},
         "headline": [
             ("average precision", _number("average_precision", m["average_precision"]), f"chance: {y.mean():.3f}"),
@@ -332,7 +333,7 @@ def _draw_scores(figure: Any, detector: Detector, evaluation: Evaluation | None)
         axes.stairs(counts, edges, baseline=0.5, color=colour, linewidth=1)
     words = f"threshold (alpha {_rate(detector.alpha)})"
     axes.axvline(detector.threshold, color=INK, linestyle="--", linewidth=1.2, label=words)
-    axes.set(yscale="log", ylim=(0.5, 2 * most), xlabel="score, higher = more anomalous", ylabel="rows")
+    axes.set(yscale="log", ylim=(0.5, 2 * most), xlabel="score, higher = more anomalous", ylabel=detector.items)
     axes.yaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
     _legend(axes)
 

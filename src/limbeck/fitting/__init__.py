@@ -234,9 +234,8 @@ def _card(
     )
     if "teacher" in training:
         facts = training["teacher"]
-        licence = (
-            f"The teacher's weights ({facts['name']}) are {facts['licence']}: {facts['origin']}. The pictures' own."
-        )
+        origin = f"{facts['name']}; {facts['origin']}"
+        licence = f"Of the teacher's weights ({origin}): {facts['licence']}. Of the pictures: their own."
         return dataclasses.replace(card, licence=licence)
     return card
 
