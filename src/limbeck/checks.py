@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from limbeck.contracts import Items
 from limbeck.detector import Detector
 from limbeck.errors import InputError
+from limbeck.network import Network, float32_tolerance
 from limbeck.runtime import RUNTIMES, scorer_for
 from limbeck.spec import for_tables
 
@@ -27,7 +28,7 @@ __all__ = ["BATCH_TOLERANCE", "CHECKS", "RUNTIME_TOLERANCE", "check_detector", "
 
 Rows = NDArray[np.float64]
 BATCH_TOLERANCE = 1e-6  # of a row's score alone and in a batch, relative where it exceeds 1
-RUNTIME_TOLERANCE = 1e-5  # of a row's score on two runtimes, relative where it exceeds 1
+RUNTIME_TOLERANCE = 1e-5  # of a row's score on two runtimes, relative where it exceeds 1; see `float32_tolerance`
 
 
 def check_detector(detector: Detector, x: Rows, *, skip: Mapping[str, str] | None = None) -> None:
@@ -119,8 +120,9 @@ def runtimes_agree(detector: Detector, x: Rows) -> None:
     """Every runtime gives the same scores, far from the data and with missing values too."""
     far = np.concatenate([x, x * 1e4, x + 1e9, -x, np.full_like(x[:1], np.nan)])
     wanted = scorer_for(detector.artefact, RUNTIMES[1])(far).score
+    tolerance = float32_tolerance(Network.from_tensors(detector.artefact.weights).features.width)
     for runtime in RUNTIMES:
-        _close(wanted, scorer_for(detector.artefact, runtime)(far).score, RUNTIME_TOLERANCE)
+        _close(wanted, scorer_for(detector.artefact, runtime)(far).score, tolerance)
 
 
 def package_repeats_it(detector: Detector, x: Rows) -> None:

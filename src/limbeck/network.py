@@ -15,12 +15,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LINEAR", "REACH", "Features", "Network"]
+__all__ = ["LINEAR", "REACH", "Features", "Network", "float32_tolerance"]
 
 Floats = NDArray[np.float64]
 LINEAR = 3.0  # scaled numbers are kept as they are up to here, and grow by their logarithm beyond
 REACH = 1e30  # scaled numbers are cut here, so that float32 holds them
 ROWS = 1024  # rows at a time: what they become stays in the processor's cache
+
+
+def float32_tolerance(inputs: int) -> float:
+    """Return how far a score in float32 may be from one in float64, relative where it exceeds 1.
+
+    1e-5 up to 64 inputs; beyond, rounding errors add up with the root of their number.
+
+    Examples
+    --------
+    >>> float32_tolerance(30), float32_tolerance(6400)
+    (1e-05, 0.0001)
+    """
+    return 1e-5 * max(1.0, math.sqrt(inputs / 64))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from sklearn.metrics import average_precision_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from limbeck.errors import ConfigError, InputError, LimbeckWarning
-from limbeck.tabular import rounds, workers
+from limbeck.network import Features, Network
+from limbeck.tabular import multi_teacher, rounds, workers
 from limbeck.tabular.candidates import choose
 from limbeck.tabular.config import ROLES, MultiTeacherConfig
 from limbeck.tabular.multi_teacher import MultiTeacherClassifier, _held_out, distil
@@ -210,3 +211,17 @@ def test_progress_ends_at_its_total(table, choice):
     distil(*table, config(choice=choice, refit_below=10_000), seed=0, on_step=lambda s: seen.update({s.stage: s}))
     assert {stage: step.done for stage, step in seen.items()} == {stage: step.total for stage, step in seen.items()}
     assert set(seen) == {"teachers", "students"}
+
+
+def test_the_parity_gate_allows_for_the_rounding_of_many_inputs(monkeypatch):
+    """788 columns once differed by 1.7e-5 where 1e-5 was allowed, and the whole fit was lost."""
+    allowed = []
+    monkeypatch.setattr(multi_teacher, "to_onnx", lambda *a, **k: b"")
+    monkeypatch.setattr(multi_teacher, "run_onnx", lambda graph, rows: [rows[:, 0].astype(np.float32)])
+    monkeypatch.setattr(multi_teacher, "check_parity", lambda *a, tolerance: allowed.append(tolerance) or 0.0)
+    for d in (30, 800):
+        places, none = np.arange(d), np.empty(0, np.int64)
+        features = Features(places, np.zeros(d), np.ones(d), none, none, none)
+        layers = (np.zeros((d, 1), np.float32),), (np.zeros(1, np.float32),)
+        multi_teacher.export(Network(features, *layers), np.zeros((8, d)))
+    assert allowed == pytest.approx([1e-5, 1e-5 * (800 / 64) ** 0.5])

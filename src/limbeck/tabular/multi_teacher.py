@@ -31,7 +31,7 @@ from limbeck.calibrate import Affine, fit_affine, sigmoid
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, Step, ignore
 from limbeck.errors import InputError, LimbeckWarning
 from limbeck.graph import check_parity, run_onnx, to_onnx
-from limbeck.network import Network
+from limbeck.network import Network, float32_tolerance
 from limbeck.spec import for_tables
 from limbeck.tabular.candidates import choose, measure, together, verdict
 from limbeck.tabular.config import ROLES, MultiTeacherConfig
@@ -44,7 +44,6 @@ __all__ = ["Distilled", "MultiTeacher", "MultiTeacherClassifier", "distil"]
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
-PARITY = 1e-5  # of the ONNX graph's scores, relative where they exceed 1
 ENOUGH_ANOMALIES, MOST_MEASUREMENTS = 40, 4  # seen in validation, and how often rows are held out to that end
 FEWEST = 3  # rows of each label: one to validate on, two to be taught in turn
 
@@ -370,7 +369,7 @@ class MultiTeacher(Distiller):
             "taught_again": distilled.taught_again,
             "curves": distilled.curves,
             "notes": distilled.notes,
-            "parity": {"largest": difference, "tolerance": PARITY},
+            "parity": {"largest": difference, "tolerance": float32_tolerance(distilled.network.features.width)},
         }
         return Artefact(
             dict(distilled.network.tensors()), graph, items.spec, "multi-teacher", asdict(self.config), training
@@ -389,7 +388,8 @@ def export(network: Network, x: Floats) -> tuple[bytes, float]:
         output_names=["score"],
         properties={"limbeck.method": "multi-teacher", "limbeck.columns": str(x.shape[1])},
     )
-    return graph, check_parity(network(rows), run_onnx(graph, rows)[0], tolerance=PARITY)
+    tolerance = float32_tolerance(network.features.width)
+    return graph, check_parity(network(rows), run_onnx(graph, rows)[0], tolerance=tolerance)
 
 
 def _key(items: Items, config: MultiTeacherConfig, seed: int) -> str:
