@@ -69,15 +69,7 @@ def demo_table(folder: Path, *, seed: int = 0, on_step: OnStep = ignore) -> Tabl
     OutputError
         If the folder cannot be written.
     """
-    require_training()
-    require("jinja2", "report")
-    require("matplotlib", "report")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {folder}", expected="a writable place", got=error.strerror or str(error)
-        ) from error
+    _prepare(folder)
     train, test = (transactions(n, rate=RATE, seed=s) for n, s in ((ROWS, 2 * seed), (2 * ROWS, 2 * seed + 1)))
     for name, frame in (("train", train), ("test", test)):
         with new_file(folder / f"{name}.parquet", overwrite=True) as partial:
@@ -150,15 +142,7 @@ def demo_pictures(folder: Path, *, seed: int = 0, on_step: OnStep = ignore) -> P
     InputError
         If the backbone's weights cannot be had.
     """
-    require_training()
-    require("jinja2", "report")
-    require("matplotlib", "report")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {folder}", expected="a writable place", got=error.strerror or str(error)
-        ) from error
+    _prepare(folder)
     petals, package = folder / "petals", folder / "petals.limbeck"
     textures(
         petals,
@@ -249,3 +233,16 @@ def _typical(evaluation: Evaluation) -> list[int]:
         order = places[np.argsort(evaluation.score[places], kind="stable")]
         chosen += [int(order[int(share * (len(order) - 1))]) for share in shares if len(order)]
     return chosen
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder, and say what is not installed before the work begins."""
+    require_training()
+    require("jinja2", "report")
+    require("matplotlib", "report")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {folder}", expected="a writable place", got=error.strerror or str(error)
+        ) from error
