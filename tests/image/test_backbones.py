@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck.errors import ConfigError
-from limbeck.image.backbones import ARCHITECTURES, BasicBlock, Bottleneck, build, residual_stage
+from limbeck.image.backbones import ARCHITECTURES, build
 
 NORM = ("running_mean", "running_var", "weight", "bias")
 LITES = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
@@ -249,15 +249,6 @@ def test_lite_pads_as_tensorflow_does(size):
             wanted[:, i, j] = np.einsum("ochw,chw->o", kernel, border[:, top : top + 3, left : left + 3])
     got = net._conv_stem(net._pad_stem(x.float()))[0].detach()
     np.testing.assert_allclose(got, wanted, atol=1e-5)
-
-
-def test_a_residual_stage_is_as_described():
-    for block, kind, outputs in (("basic", BasicBlock, 32), ("bottleneck", Bottleneck, 128)):
-        stage = residual_stage(block, 48, 32, 3, inner=2)
-        assert len(stage) == 3 and all(type(b) is kind for b in stage)
-        assert stage(torch.rand(2, 48, 16, 16)).shape == (2, outputs, 8, 8)
-        assert [b.downsample is None for b in stage] == [False, True, True]
-    assert residual_stage("bottleneck", 48, 32, 1, inner=2)[0].conv2.weight.shape == (64, 64, 3, 3)
 
 
 def test_unknown_names_are_refused_with_the_nearest():

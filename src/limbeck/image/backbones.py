@@ -17,21 +17,18 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from limbeck.errors import ConfigError
+from limbeck.image.blocks import EXPANSION, stage
 from limbeck.image.efficientnet import lite_plan, lite_steps
 
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "Backbone",
-    "BasicBlock",
-    "Bottleneck",
     "Tap",
     "build",
     "find_architecture",
-    "residual_stage",
 ]
 
 Steps = Iterator[tuple[str, nn.Module]]  # path and module of each step, shallow to deep, built when asked for
@@ -161,88 +158,6 @@ def _nearest(name: str, names: list[str]) -> str:
 # ResNet and WideResNet
 
 
-class BasicBlock(nn.Module):
-    """3×3, 3×3, and the input added."""
-
-    expansion = 1
-
-    def __init__(self, inputs: int, planes: int, stride: int = 1, inner: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.downsample = _shortcut(inputs, planes, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (n, planes, h / stride, w / stride) of (n, inputs, h, w)."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = self.bn2(self.conv2(y))
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
-
-
-class Bottleneck(nn.Module):
-    """1×1, 3×3 (with the stride), 1×1, and the input added."""
-
-    expansion = 4
-
-    def __init__(self, inputs: int, planes: int, stride: int = 1, inner: int = 1) -> None:
-        super().__init__()
-        width, outputs = planes * inner, planes * self.expansion
-        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
-        self.downsample = _shortcut(inputs, outputs, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (n, 4 planes, h / stride, w / stride) of (n, inputs, h, w)."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        y = self.bn3(self.conv3(y))
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
-
-
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    if stride == 1 and inputs == outputs:
-        return None
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-
-def residual_stage(
-    block: str, inputs: int, planes: int, depth: int, *, stride: int = 2, inner: int = 1
-) -> nn.Sequential:
-    """Build a stage of residual blocks; the first has the stride.
-
-    Parameters
-    ----------
-    block : str
-        "basic" | "bottleneck".
-    inputs, planes : int
-        Channels that come in, and a block's planes: out go planes (basic) or 4 planes (bottleneck).
-    depth : int
-        Blocks.
-    stride : int
-        Of the first block.
-    inner : int
-        Inner width of a bottleneck block, relative to its planes.
-
-    Returns
-    -------
-    torch.nn.Sequential
-        The blocks.
-    """
-    kind = BLOCKS[block]
-    first = kind(inputs, planes, stride, inner)
-    rest = (kind(planes * kind.expansion, planes, 1, inner) for _ in range(depth - 1))
-    return nn.Sequential(first, *rest)
-
-
-BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
-
-
 def _resnet_steps(block: str, depths: tuple[int, int, int, int], inner: int) -> Steps:
     yield "conv1", nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
     yield "bn1", nn.BatchNorm2d(64)
@@ -250,13 +165,13 @@ def _resnet_steps(block: str, depths: tuple[int, int, int, int], inner: int) -> 
     yield "maxpool", nn.MaxPool2d(3, stride=2, padding=1)
     inputs = 64
     for i, (planes, depth) in enumerate(zip(PLANES, depths, strict=True)):
-        yield f"layer{i + 1}", residual_stage(block, inputs, planes, depth, stride=1 if i == 0 else 2, inner=inner)
-        inputs = planes * BLOCKS[block].expansion
+        outputs = planes * EXPANSION[block]
+        yield f"layer{i + 1}", stage(block, inputs, outputs, depth, () if i == 0 else ("down",), inner)
+        inputs = outputs
 
 
 def _resnet(name: str, block: str, depths: tuple[int, int, int, int], inner: int = 1) -> Architecture:
-    expansion = BLOCKS[block].expansion
-    taps = tuple(Tap(f"layer{i + 1}", planes * expansion, 4 * 2**i) for i, planes in enumerate(PLANES))
+    taps = tuple(Tap(f"layer{i + 1}", planes * EXPANSION[block], 4 * 2**i) for i, planes in enumerate(PLANES))
     steps = partial(_resnet_steps, block, depths, inner)
     return Architecture(name, taps, ("layer1", "layer2", "layer3"), steps, block, inner, depths)
 

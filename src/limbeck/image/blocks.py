@@ -1,16 +1,16 @@
-"""Residual blocks of students: ordinary ones, ones that halve the picture, ones that double it.
+"""Residual blocks of teachers and students: ordinary ones, ones that halve the picture, ones that double it.
 
-A student is built from what its teacher says of itself: a block type, and the channels and strides of its taps.
+Their parts have torchvision's names, so that published checkpoints fit.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-__all__ = ["Basic", "Bottleneck", "conv", "stage", "start"]
+__all__ = ["EXPANSION", "Basic", "Bottleneck", "conv", "stage", "start"]
 
-EXPANSION = 4  # of a bottleneck block: channels that leave it, for each of its planes
+EXPANSION = {"basic": 1, "bottleneck": 4}  # channels that leave a block, for each of its planes
 
 
 def conv(channels_in: int, channels_out: int, size: int, change: str = "same") -> nn.Module:
@@ -35,12 +35,12 @@ class Basic(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels_out)
         self.conv2 = conv(channels_out, channels_out, 3)
         self.bn2 = nn.BatchNorm2d(channels_out)
-        self.shortcut = _shortcut(channels_in, channels_out, change)
+        self.downsample = _shortcut(channels_in, channels_out, change)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features that are not negative."""
-        y = torch.relu(self.bn1(self.conv1(x)))
-        return torch.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)) + self.downsample(x), inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -51,20 +51,20 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, change: str, width: int = 1) -> None:
         super().__init__()
-        inner = channels_out // EXPANSION * width
+        inner = channels_out // EXPANSION["bottleneck"] * width
         self.conv1 = conv(channels_in, inner, 1)
         self.bn1 = nn.BatchNorm2d(inner)
         self.conv2 = conv(inner, inner, 3, change)
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = conv(inner, channels_out, 1)
         self.bn3 = nn.BatchNorm2d(channels_out)
-        self.shortcut = _shortcut(channels_in, channels_out, change)
+        self.downsample = _shortcut(channels_in, channels_out, change)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features that are not negative."""
-        y = torch.relu(self.bn1(self.conv1(x)))
-        y = torch.relu(self.bn2(self.conv2(y)))
-        return torch.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        return F.relu(self.bn3(self.conv3(y)) + self.downsample(x), inplace=True)
 
 
 BLOCKS: dict[str, type[Basic] | type[Bottleneck]] = {"basic": Basic, "bottleneck": Bottleneck}
