@@ -375,7 +375,9 @@ def _draw_recall(figure: Any, detector: Detector, evaluation: Evaluation) -> Non
     at = max(alarm[~y].mean(), left), alarm[y].mean()
     axes.plot(*at, "o", color=ANOMALOUS, markersize=7, label="at the threshold", zorder=3, clip_on=False)
     axes.set(xscale="log", xlim=(left, 1.05), ylim=(0, 1.04))
-    axes.set(xlabel="false alarms: share of the normal rows", ylabel="recall: share of the anomalies found")
+    axes.set(
+        xlabel=f"false alarms: share of the normal {detector.items}", ylabel="recall: share of the anomalies found"
+    )
     axes.xaxis.set_major_formatter(lambda v, _: _rate(v))
     _legend(axes)
 
