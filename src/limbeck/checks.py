@@ -1,11 +1,14 @@
 """The public battery: what everything that the public API makes must pass. Write a detector's own tests with it.
 
 Each check is a function whose docstring is the rule; it raises `AssertionError` with the numbers where the rule is
-broken. An exemption is a name in `skip` with its reason.
+broken. An exemption is a name in `skip` with its reason. `CHECKS` are for detectors of rows, `PICTURE_CHECKS` for those
+of pictures.
 
->>> from limbeck.checks import CHECKS
+>>> from limbeck.checks import CHECKS, PICTURE_CHECKS
 >>> sorted(CHECKS)[:3]
 ['batch_does_not_matter', 'infinite_values_are_refused', 'input_is_left_alone']
+>>> sorted(set(PICTURE_CHECKS) - set(CHECKS))[:3]
+['any_size_is_judged', 'grey_and_alpha_are_taken', 'one_picture_is_one']
 """
 
 from __future__ import annotations
@@ -13,33 +16,47 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limbeck.contracts import Items
+from limbeck.checks_pictures import ONLY_PICTURES
+from limbeck.contracts import Items, Verdicts
 from limbeck.detector import Detector
 from limbeck.errors import InputError
 from limbeck.network import Network, float32_tolerance
+from limbeck.picture_spec import PictureSpec
 from limbeck.runtime import RUNTIMES, scorer_for
 from limbeck.spec import for_tables
+from limbeck.table_spec import TableSpec
 
-__all__ = ["BATCH_TOLERANCE", "CHECKS", "RUNTIME_TOLERANCE", "check_detector", "check_items"]
+__all__ = [
+    "BATCH_TOLERANCE",
+    "CHECKS",
+    "PICTURE_CHECKS",
+    "PICTURE_TOLERANCE",
+    "RUNTIME_TOLERANCE",
+    "check_detector",
+    "check_items",
+]
 
 Rows = NDArray[np.float64]
+Check = Callable[[Detector, NDArray[Any]], None]
 BATCH_TOLERANCE = 1e-6  # of a row's score alone and in a batch, relative where it exceeds 1
+PICTURE_TOLERANCE = 1e-5  # of a picture's score and map; times what its scales are multiplied by: `_tolerance`
 RUNTIME_TOLERANCE = 1e-5  # of a row's score on two runtimes, relative where it exceeds 1; see `float32_tolerance`
 
 
-def check_detector(detector: Detector, x: Rows, *, skip: Mapping[str, str] | None = None) -> None:
-    """Run every check on a detector.
+def check_detector(detector: Detector, x: NDArray[Any], *, skip: Mapping[str, str] | None = None) -> None:
+    """Run every check on a detector: `CHECKS` on one of rows, `PICTURE_CHECKS` on one of pictures.
 
     Parameters
     ----------
     detector : Detector
         Fitted.
-    x : ndarray of float64, shape (n, d), n >= 8
-        Rows as `Detector.rows` makes them, real ones best.
+    x : ndarray of float64, shape (n, d), or of uint8, shape (n, h, w, 3), n >= 8
+        Rows as `Detector.rows` makes them, or pictures as `Detector.pictures` makes them; real ones best.
     skip : mapping of str to str
         Names of checks that do not apply, each with its reason.
 
@@ -51,10 +68,11 @@ def check_detector(detector: Detector, x: Rows, *, skip: Mapping[str, str] | Non
         If `skip` names no check, or gives no reason.
     """
     skip = skip or {}
+    checks = PICTURE_CHECKS if isinstance(detector.spec, PictureSpec) else CHECKS
     for name, reason in skip.items():
-        if name not in CHECKS or not reason:
+        if name not in checks or not reason:
             raise ValueError(f"skip needs the name of a check and a reason, got {name!r}: {reason!r}")
-    for name, check in CHECKS.items():
+    for name, check in checks.items():
         if name not in skip:
             try:
                 check(detector, x.copy())
@@ -89,8 +107,23 @@ def _close(a: NDArray[np.float32], b: NDArray[np.float32], tolerance: float) -> 
     assert float(gap.max(initial=0.0)) <= tolerance, f"largest difference {gap.max():.3g}, allowed {tolerance:g}"
 
 
-def verdicts_are_well_formed(detector: Detector, x: Rows) -> None:
-    """Score float32, p-value in (0, 1], probability in [0, 1], one entry a row, all finite."""
+def _tolerance(detector: Detector) -> float:
+    """Return how far scores may be apart: a footing multiplies cosines, and what layers and cosines are rounded by."""
+    if isinstance(detector.spec, TableSpec):
+        return BATCH_TOLERANCE
+    slopes: list[float] = detector.artefact.training.get("footing", {}).get("slope", [])
+    return PICTURE_TOLERANCE * max(1.0, sum(slopes))
+
+
+def _same(a: Verdicts, b: Verdicts) -> None:
+    np.testing.assert_array_equal(a.score, b.score)
+    np.testing.assert_array_equal(a.p_value, b.p_value)
+    np.testing.assert_array_equal(a.is_anomaly, b.is_anomaly)
+    np.testing.assert_array_equal(a.map, b.map)
+
+
+def verdicts_are_well_formed(detector: Detector, x: NDArray[Any]) -> None:
+    """Score float32, p-value in (0, 1], probability in [0, 1], one entry an item, all finite; a map for pictures."""
     v = detector.judge(x)
     n = len(x)
     assert v.score.shape == v.p_value.shape == v.is_anomaly.shape == (n,)
@@ -99,21 +132,31 @@ def verdicts_are_well_formed(detector: Detector, x: Rows) -> None:
     assert ((v.p_value > 0) & (v.p_value <= 1)).all()
     if v.probability is not None:
         assert v.probability.shape == (n,) and ((v.probability >= 0) & (v.probability <= 1)).all()
+    if isinstance(detector.spec, TableSpec):
+        assert v.map is None
+    else:
+        assert v.map is not None and v.map.dtype == np.float32 and np.isfinite(v.map).all()
+        assert v.map.shape == (n, detector.spec.height, detector.spec.width), f"maps have shape {v.map.shape}"
 
 
-def verdicts_agree(detector: Detector, x: Rows) -> None:
-    """A row is anomalous exactly where its p-value is at most alpha; p-values fall as scores rise."""
+def verdicts_agree(detector: Detector, x: NDArray[Any]) -> None:
+    """An item is anomalous exactly where its p-value is at most alpha; p-values fall as scores rise."""
     v = detector.judge(x)
     assert (v.is_anomaly == (v.p_value <= detector.alpha)).all()
     order = np.argsort(v.score)
     assert (np.diff(v.p_value[order]) <= 0).all()
 
 
-def batch_does_not_matter(detector: Detector, x: Rows) -> None:
-    """A row's score is the same alone, in a batch, and whatever the rows beside it."""
-    alone = np.concatenate([detector.judge(row[None]).score for row in x])
-    _close(alone, detector.judge(x).score, BATCH_TOLERANCE)
-    _close(alone, detector.judge(x[::-1].copy()).score[::-1], BATCH_TOLERANCE)
+def batch_does_not_matter(detector: Detector, x: NDArray[Any]) -> None:
+    """A score, and a picture's map, is the same alone, in a batch, and whatever the items beside it."""
+    tolerance = _tolerance(detector)
+    alone = [detector.judge(item[None]) for item in x]
+    forward, backward = detector.judge(x), detector.judge(x[::-1].copy())
+    for i, one in enumerate(alone):
+        for batch, place in ((forward, i), (backward, len(x) - 1 - i)):
+            _close(one.score, batch.score[[place]], tolerance)
+            if one.map is not None and batch.map is not None:
+                _close(one.map, batch.map[[place]], tolerance)
 
 
 def runtimes_agree(detector: Detector, x: Rows) -> None:
@@ -125,7 +168,7 @@ def runtimes_agree(detector: Detector, x: Rows) -> None:
         _close(wanted, scorer_for(detector.artefact, runtime)(far).score, tolerance)
 
 
-def package_repeats_it(detector: Detector, x: Rows) -> None:
+def package_repeats_it(detector: Detector, x: NDArray[Any]) -> None:
     """Saved and loaded, it says exactly the same, and saves to the same bytes again."""
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder) / "a.limbeck", Path(folder) / "b.limbeck"
@@ -136,10 +179,7 @@ def package_repeats_it(detector: Detector, x: Rows) -> None:
         assert files == sorted(p.relative_to(second) for p in second.rglob("*") if p.is_file())
         different = [f for f in files if (first / f).read_bytes() != (second / f).read_bytes()]
         assert not different, f"these files differ: {different}"
-    before, after = detector.judge(x), loaded.judge(x)
-    np.testing.assert_array_equal(before.score, after.score)
-    np.testing.assert_array_equal(before.p_value, after.p_value)
-    assert (before.is_anomaly == after.is_anomaly).all()
+    _same(detector.judge(x), loaded.judge(x))
 
 
 def input_is_left_alone(detector: Detector, x: Rows) -> None:
@@ -185,7 +225,7 @@ def one_row_is_one(detector: Detector, x: Rows) -> None:
     _close(v.score, detector.judge(x[:1]).score, BATCH_TOLERANCE)
 
 
-CHECKS: dict[str, Callable[[Detector, Rows], None]] = {
+CHECKS: dict[str, Check] = {
     check.__name__: check
     for check in (
         verdicts_are_well_formed,
@@ -200,3 +240,9 @@ CHECKS: dict[str, Callable[[Detector, Rows], None]] = {
         one_row_is_one,
     )
 }
+PICTURE_CHECKS: dict[str, Check] = {
+    check.__name__: check
+    for check in (
+        verdicts_are_well_formed, verdicts_agree, batch_does_not_matter, package_repeats_it, *ONLY_PICTURES
+    )
+}  # fmt: skip
