@@ -32,7 +32,7 @@ def ran(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "made" / "here"
     (out / "maps").mkdir(parents=True)
     (out / "maps/README.txt").write_text("Heat maps made by Limbeck: .png to look at, .tiff to measure with.\n")
-    (out / "report.html").write_text("old")
+    (out / "petals.html").write_text("old")
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
         printed = []
@@ -46,9 +46,9 @@ def ran(tmp_path_factory):
 def test_every_file_is_there(ran):
     out, _ = ran
     assert {p.name for p in out.iterdir()} == {
-        "petals", "petals.limbeck", "report.html", "scores.csv", "maps", "heatmaps.png"
+        "petals", "petals.limbeck", "petals.html", "scores.csv", "maps", "heatmaps.png"
     }  # fmt: skip
-    assert "<html" in (out / "report.html").read_text()
+    assert "<html" in (out / "petals.html").read_text()
     scores = pl.read_csv(out / "scores.csv")
     assert scores.columns == ["id", "score", "p_value", "is_anomaly"] and len(scores) == 9
     for name in scores["id"]:
@@ -64,7 +64,7 @@ def test_the_summary_says_what_matters(ran):
     out, printed = ran
     assert "10 pictures of petals to learn from; 4 good, 5 damaged to test on" in printed
     assert "% of good pictures, 40.00% promised" in printed
-    for name in ("petals.limbeck", "scores.csv", "maps", "heatmaps.png", "report.html"):
+    for name in ("petals.limbeck", "scores.csv", "maps", "heatmaps.png", "petals.html"):
         assert str(out / name) in printed
 
 

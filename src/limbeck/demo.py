@@ -99,7 +99,6 @@ PICTURES: dict[str, Any] = {
     "steps": 500,
     "schedule": "cosine",
     "sigma": 3.0,
-    "footing": "quantile",  # made-up defects are what is tested here: nothing may be chosen by them
 }  # smaller than the defaults, to end in two minutes
 
 
@@ -156,13 +155,13 @@ def demo_pictures(folder: Path, *, seed: int = 0, on_step: OnStep = ignore) -> P
     fit(petals, config=PICTURES, alpha=ALPHA, seed=seed, on_step=on_step).save(package, overwrite=True)
     detector = Detector.load(package)
     evaluation = evaluate(detector, petals, on_step=on_step)
-    report(detector, folder / "report.html", evaluation=evaluation, overwrite=True)
+    report(detector, folder / "petals.html", evaluation=evaluation, overwrite=True)
     scores, maps, sheet = folder / "scores.csv", folder / "maps", folder / "heatmaps.png"
     score(detector, petals / "test", scores, maps=maps, overwrite=True, on_step=on_step)
     with new_file(sheet, overwrite=True) as partial:
         contact_sheet(detector, evaluation).save(partial, format="PNG", optimize=True)
     return PicturesDemo(
-        detector, evaluation.metrics, TRAIN, GOOD + BAD, package, scores, folder / "report.html", maps, sheet
+        detector, evaluation.metrics, TRAIN, GOOD + BAD, package, scores, folder / "petals.html", maps, sheet
     )
 
 

@@ -90,8 +90,8 @@ class Detector:
         Returns
         -------
         Verdicts
-            One entry a row or picture; one of them gives n = 1. Maps have the model's size: `limbeck.data.images`
-            brings them to a picture's own with `resize_map`.
+            One entry a row or picture; one of them gives n = 1. Maps have the model's size: `limbeck.heat.resize_map`
+            brings one to the size of its picture.
 
         Raises
         ------

@@ -58,6 +58,14 @@ def test_shapes(name, size, code):
         assert [f.shape for f in student(features)] == [f.shape for f in features]
 
 
+def test_a_code_may_keep_the_deepest_size():
+    taps, student = student_of("resnet18", halved=False)
+    with torch.device("meta"):
+        features = [torch.zeros(2, t.channels, 64 // t.stride, 64 // t.stride) for t in taps]
+        assert student.embedding(student.fuse(features)).shape == (2, 512, 4, 4)
+        assert [f.shape for f in student(features)] == [f.shape for f in features]
+
+
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_every_backbone_has_a_student(name):
     """From the description alone: whatever taps a backbone has by default, the student gives them back."""

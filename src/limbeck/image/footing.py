@@ -6,7 +6,6 @@ noisiest. Nothing here looks at a real anomaly.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,21 +13,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck.data.defects import DEFECTS, add_defect
-from limbeck.errors import InputError
 from limbeck.image.maps import AnomalyMap, distance
 
-__all__ = ["by_defects", "by_quantiles", "damage", "scale_maps"]
+__all__ = ["by_means", "by_quantiles", "scale_maps"]
 
 Maps = NDArray[np.float32]  # (k, n, h, w): of k scales
 LOW, HIGH, RISE = 0.9, 0.995, 0.1  # quantiles of normal pixels, and the distance that they get on the common footing
-DAMAGED = 96  # pictures with made-up defects
+LEAST = 1e-6  # of a cosine: below it there is only rounding
 
 
 def scale_maps(whole: AnomalyMap, targets: Sequence[Tensor], outputs: Sequence[Tensor]) -> Maps:
     """Return the map of each scale before any footing, (k, n, h, w), of features and their re-creation."""
     maps = [whole.enlarged(distance(t, o), k) for k, (t, o) in enumerate(zip(targets, outputs, strict=True))]
     return torch.stack(maps).numpy()
+
+
+def by_means(normal: Maps) -> tuple[list[float], list[float]]:
+    """Return slope and shift of each scale by its mean over the pixels of normal pictures.
+
+    Divided by the number of scales: a pixel of 3 is, in the mean of its scales, three times as far from its re-creation
+    as a normal one.
+    """
+    means = normal.reshape(len(normal), -1).mean(1, dtype=np.float64)
+    return [1 / (len(normal) * max(float(mean), LEAST)) for mean in means], [0.0] * len(normal)
 
 
 def by_quantiles(normal: Maps) -> tuple[list[float], list[float]]:
@@ -42,75 +49,7 @@ def by_quantiles(normal: Maps) -> tuple[list[float], list[float]]:
     slopes, shifts = [], []
     for pixels in normal:
         low, high = np.quantile(pixels, [LOW, HIGH])
-        slope = RISE / max(float(high - low), 1e-6) / len(normal)
+        slope = RISE / max(float(high - low), LEAST) / len(normal)
         slopes.append(slope)
         shifts.append(-slope * float(low))
     return slopes, shifts
-
-
-def by_defects(normal: Maps, damaged: Maps, masks: NDArray[np.bool_]) -> tuple[list[float], list[float]]:
-    """Return slope and shift of each scale by how well it tells made-up defects from normal pixels.
-
-    Fisher's linear discriminant over the scales of a pixel: weights are the inverse of the normal pixels' covariance
-    times the difference of means; a scale that would count against an anomaly is left out. The sum has its 0.9
-    quantile of normal pixels at 0 and the 0.995 quantile at 0.1.
-
-    Parameters
-    ----------
-    normal : ndarray, shape (k, n, h, w)
-        Maps of k scales of good pictures.
-    damaged : ndarray, shape (k, m, h, w)
-        Of the same kind of pictures with made-up defects.
-    masks : ndarray of bool, shape (m, h, w)
-        Where those are.
-
-    Returns
-    -------
-    slope, shift : list of k floats
-        Not all slopes are 0.
-
-    References
-    ----------
-    Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7, 1936.
-    """
-    k = len(normal)
-    pixels = normal.reshape(k, -1).astype(np.float64)
-    middle = pixels.mean(1)
-    gap = damaged[:, masks].mean(1) - middle
-    kept = np.arange(k)
-    while True:  # leave out the most harmful scale until none is
-        covariance = np.atleast_2d(np.cov(pixels[kept]))
-        weights = np.linalg.solve(covariance + 1e-9 * np.trace(covariance) * np.eye(len(kept)), gap[kept])
-        if len(kept) == 1 or (weights >= 0).all():
-            break
-        kept = np.delete(kept, weights.argmin())
-    slope = np.zeros(k)
-    slope[kept] = np.maximum(weights, 0)
-    if not slope.any():  # nothing tells them apart
-        return by_quantiles(normal)
-    low, high = np.quantile(slope @ pixels, [LOW, HIGH])
-    unit = RISE / max(float(high - low), 1e-12)
-    return (slope * unit).tolist(), [-float(low) * unit / k] * k
-
-
-def damage(pictures: NDArray[np.uint8], seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return some hundred pictures with made-up defects of every kind, and their masks.
-
-    Raises
-    ------
-    InputError
-        If no defect can be seen on any of them.
-    """
-    rng = np.random.default_rng(seed + 3)
-    kinds = list(DEFECTS)
-    made = []
-    for i in range(math.ceil(DAMAGED / len(pictures)) * len(pictures)):
-        try:
-            made.append(add_defect(pictures[i % len(pictures)], kinds[i % len(kinds)], rng))
-        except InputError:  # a stain on black is not seen
-            continue
-        if len(made) == DAMAGED:
-            break
-    if not made:
-        raise InputError("no made-up defect can be seen on these pictures", fix="--set footing=quantile")
-    return np.stack([picture for picture, _ in made]), np.stack([mask for _, mask in made])

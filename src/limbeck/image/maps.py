@@ -69,11 +69,25 @@ def smooth(size: int, sigma: float) -> Floats:
 class AnomalyMap(nn.Module):
     """Puts the distances of all scales on one footing, adds them up at the picture's size, and takes the score.
 
+    Parameters
+    ----------
+    sizes : sequence of (int, int)
+        Height and width of each scale.
+    height, width : int
+        Of the picture.
+    sigma : float
+        Of the smoothing, in pixels.
+    score : str
+        Of a picture: "max" of its map, "top" = the mean of the highest 1 % of its pixels, or "mean" of all.
+
     Attributes
     ----------
     slope, shift : Tensor, shape (k,)
         The footing of each of k scales: ``slope * distance + shift``; 1 and 0 until `set_footing`.
     """
+
+    slope: Tensor
+    shift: Tensor
 
     def __init__(
         self, sizes: Sequence[tuple[int, int]], height: int, width: int, *, sigma: float, score: str = "max"
@@ -85,8 +99,6 @@ class AnomalyMap(nn.Module):
             for word, small, large in (("rows", h, height), ("columns", w, width)):
                 matrix = smooth(large, sigma) @ enlarge(small, large)
                 self.register_buffer(f"{word}{k}", torch.from_numpy(matrix).float(), persistent=False)
-        self.slope: Tensor
-        self.shift: Tensor
         self.register_buffer("slope", torch.ones(len(sizes)))
         self.register_buffer("shift", torch.zeros(len(sizes)))
 
@@ -108,6 +120,8 @@ class AnomalyMap(nn.Module):
         """Return scores (n,) and maps (n, height, width)."""
         maps = [self.scale(distance(t, o), k) for k, (t, o) in enumerate(zip(targets, outputs, strict=True))]
         whole = torch.stack(maps).sum(0)
+        if self.score == "mean":
+            return whole.mean(2).mean(1), whole  # onnxruntime loses three digits in one sum of 2048 × 2048 pixels
         pixels = whole.flatten(1)
         if self.score == "max":
             return pixels.amax(1), whole

@@ -27,7 +27,7 @@ from limbeck.graph import check_parity, run_onnx, to_onnx
 from limbeck.image.backbones import find_architecture
 from limbeck.image.config import ReverseDistillationConfig
 from limbeck.image.features import Features
-from limbeck.image.footing import by_defects, by_quantiles, damage, scale_maps
+from limbeck.image.footing import by_means, by_quantiles, scale_maps
 from limbeck.image.losses import Mining, feature_loss
 from limbeck.image.maps import AnomalyMap
 from limbeck.image.student import Student, depths_of
@@ -36,7 +36,7 @@ from limbeck.image.train import train
 
 __all__ = ["ReverseDistillation", "ReverseDistillationModel", "build_model"]
 
-PARITY = 1e-4  # of the ONNX graph's maps, whose unit is a cosine: absolute below 1, relative above
+PARITY = 1e-4  # of the ONNX graph's maps in cosines, which a footing multiplies; relative above 1
 FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 64  # pictures for the footing; where fewer can be spared, those that were learned
 AT_ONCE = 16  # pictures
 
@@ -113,11 +113,12 @@ def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDisti
     architecture = find_architecture(config.backbone)
     teacher = Teacher.load(config.backbone, config.taps, config.weights)
     taps = teacher.backbone.taps
-    deepest = taps[-1].stride * 2
+    halved = architecture.halved if config.halved == "auto" else config.halved == "yes"
+    deepest = taps[-1].stride * (1 + halved)
     if config.size % deepest:
         raise ConfigError(
             "the field 'size' cannot have this value",
-            expected=f"a multiple of {deepest}, twice the stride of the deepest tap",
+            expected=f"a multiple of {deepest}, the stride of the code",
             got=str(config.size),
             fix=f"--set size={max(deepest, round(config.size / deepest) * deepest)}",
         )
@@ -129,6 +130,7 @@ def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDisti
             architecture.inner,
             _depths(config, architecture, len(taps)),
             code=config.code or architecture.code,
+            halved=halved,
             signed=architecture.signed,
             squeeze=config.squeeze,
             dropout=config.dropout,
@@ -180,7 +182,7 @@ class ReverseDistillation(Distiller):
             on_step(Step("teaching", done, features.kept))
         learned, kept_out = _split(len(features), self.config.held_out, seed)
         curve = train(model, features, learned, self.config, seed=seed, workdir=store, on_step=on_step)
-        find_footing(model, features, items, kept_out, seed)
+        find_footing(model, features, kept_out)
         on_step(Step("exporting", 0, 1))
         graph, difference = export(model, next(iter(items.batches(4))).x)
         on_step(Step("exporting", 1, 1))
@@ -189,7 +191,7 @@ class ReverseDistillation(Distiller):
             "notes": [],
             "teacher": model.teacher.describe(),
             "footing": {"slope": model.map.slope.tolist(), "shift": model.map.shift.tolist()},
-            "parity": {"largest": difference, "tolerance": PARITY},
+            "parity": {"largest": difference, "tolerance": tolerance_of(model)},
             "pictures": {"learned": len(learned), "held_out": len(kept_out)},
         }
         return Artefact({}, graph, items.spec, "reverse-distillation", asdict(self.config), training)
@@ -204,27 +206,21 @@ def _split(n: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-def find_footing(
-    model: ReverseDistillationModel, features: Features, items: Items, chosen: NDArray[np.int64], seed: int
-) -> None:
+def find_footing(model: ReverseDistillationModel, features: Features, chosen: NDArray[np.int64]) -> None:
     """Put the scales of a trained model on one footing, by pictures that it did not learn from."""
-    kind = model.config.footing
-    if kind == "none":
+    if model.config.footing == "none":
         return
-    parts = np.array_split(chosen[:MOST_HELD_OUT], math.ceil(len(chosen[:MOST_HELD_OUT]) / AT_ONCE))
+    chosen = chosen[:MOST_HELD_OUT]
     with torch.inference_mode():
-        told = (features[part] for part in parts)
+        told = (features[part] for part in np.array_split(chosen, math.ceil(len(chosen) / AT_ONCE)))
         normal = np.concatenate([scale_maps(model.map, targets, model.student(targets)) for targets in told], 1)
-        if kind == "quantile":
-            model.map.set_footing(*by_quantiles(normal))
-            return
-        pictures = np.concatenate([batch.x for batch in items.subset(chosen[:MOST_HELD_OUT]).batches(AT_ONCE)])
-        damaged, masks = damage(pictures, seed)
-        maps = []
-        for i in range(0, len(damaged), AT_ONCE):
-            targets = model.targets(torch.from_numpy(damaged[i : i + AT_ONCE]))
-            maps.append(scale_maps(model.map, targets, model.student(targets)))
-    model.map.set_footing(*by_defects(normal, np.concatenate(maps, 1), masks))
+    by = by_means if model.config.footing == "mean" else by_quantiles
+    model.map.set_footing(*by(normal))
+
+
+def tolerance_of(model: ReverseDistillationModel) -> float:
+    """Return how far an exported graph's maps may be from the model's."""
+    return PARITY * max(1.0, float(model.map.slope.sum()))
 
 
 def export(model: ReverseDistillationModel, pictures: NDArray[np.uint8]) -> tuple[bytes, float]:
@@ -243,7 +239,8 @@ def export(model: ReverseDistillationModel, pictures: NDArray[np.uint8]) -> tupl
     got = run_onnx(graph, pictures)
     words = ("the ONNX graph's scores", "the ONNX graph's maps")
     return graph, max(
-        check_parity(w.numpy(), g, tolerance=PARITY, what=word) for w, g, word in zip(wanted, got, words, strict=True)
+        check_parity(w.numpy(), g, tolerance=tolerance_of(model), what=word)
+        for w, g, word in zip(wanted, got, words, strict=True)
     )
 
 

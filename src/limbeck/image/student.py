@@ -47,6 +47,8 @@ class Student(nn.Module):
         Blocks of the embedding and of each decoder stage, deep to shallow.
     code : float
         Channels of the code, relative to the deepest tap's; 2 is the paper's.
+    halved : bool
+        Whether the code has half the deepest tap's height and width, as in the paper, or the same.
     signed : bool
         Whether the teacher's features may be negative: each scale then ends in a linear 1 × 1 convolution.
     squeeze : bool
@@ -63,6 +65,7 @@ class Student(nn.Module):
         depths: Sequence[int] = (2, 2, 2, 2),
         *,
         code: float = 2.0,
+        halved: bool = True,
         signed: bool = False,
         squeeze: bool = False,
         dropout: float = 0.0,
@@ -72,11 +75,11 @@ class Student(nn.Module):
         fused, channels = deepest * len(taps), max(8, round(code * deepest / 8) * 8)
         self.fusion = nn.ModuleList(_down(taps[k:]) for k in range(len(taps)))
         self.squeeze = nn.Sequential(*_halved(fused, fused // 2, "same", 1)) if squeeze else nn.Identity()
-        self.embedding = stage(block, fused // 2 if squeeze else fused, channels, depths[0], ("down",), inner)
+        self.embedding = stage(block, fused // 2 if squeeze else fused, channels, depths[0], ("down",) * halved, inner)
         self.dropout = nn.Dropout2d(dropout)
         self.decoder = nn.ModuleList()
         self.heads = nn.ModuleList(nn.Conv2d(t.channels, t.channels, 1) if signed else nn.Identity() for t in taps)
-        stride = 2 * taps[-1].stride
+        stride = taps[-1].stride * (1 + halved)
         for tap, blocks in zip(reversed(taps), depths[1:], strict=True):
             changes = ("up",) * _halvings(tap.stride, stride)
             self.decoder.append(stage(block, channels, tap.channels, max(blocks, len(changes)), changes, inner))
