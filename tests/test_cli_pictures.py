@@ -297,6 +297,8 @@ def test_files_that_are_no_pictures(run, no_learning, tmp_path, out):
         (("--set", "tops=1"), ("'tops'", "limbeck methods")),
         (("--set", "weights=none.pth"), ("none.pth", "No such file", "check the path")),
         (("--label", "bad"), ("no label column", "--normal FOLDER")),
+        (("--id", "serial"), ("no columns", "serial")),
+        (("--ignore", "serial"), ("no columns", "serial")),
         (("--normal", "fine"), ("'fine'",)),
         (("--alpha", "2"), ("alpha",)),
     ],

@@ -141,7 +141,9 @@ def fit(
     kind = "pictures" if are_pictures(source) else "table"
     method = method or DEFAULTS[kind]
     chosen = configure(method, config)
-    _check_method(method, kind, label)
+    _check_method(method, kind)
+    if kind == "pictures":
+        _refuse_columns(label, id, ignore_columns)
     on_step(Step("reading", 0, 1))
     if kind == "pictures":
         prepared = prepare_pictures(source, size=chosen.size, normal=normal, on_corrupt=on_corrupt, seed=seed)
@@ -171,7 +173,7 @@ def fit(
     return Detector(artefact, scorer, calibrator, promised, card)
 
 
-def _check_method(method: str, kind: str, label: Any) -> None:
+def _check_method(method: str, kind: str) -> None:
     """Refuse a method for another kind of source, before anything is read."""
     wanted = METHODS[method].source
     if wanted != kind:
@@ -181,12 +183,23 @@ def _check_method(method: str, kind: str, label: Any) -> None:
             got="pictures" if kind == "pictures" else "a table",
             fix=f"leave the method out: {DEFAULTS[kind]!r} is taken",
         )
-    if kind == "pictures" and label is not None:
+
+
+def _refuse_columns(label: Any, id: Any, ignore_columns: Sequence[str]) -> None:
+    """Refuse what names the columns of a table, where there are pictures."""
+    if label is not None:
         raise ConfigError(
             "pictures have no label column",
             expected="labels from the folders' names",
             got=repr(label),
             fix="name the normal folder if it is not called good, normal or ok: --normal FOLDER (normal= in Python)",
+        )
+    if id is not None or len(ignore_columns):
+        raise ConfigError(
+            "pictures have no columns",
+            expected="neither id nor ignore_columns",
+            got=repr(ignore_columns if id is None else id),
+            fix="leave it out: pictures are named by their paths",
         )
 
 
