@@ -24,6 +24,8 @@ bench: $(INSTALLED)  ## the figures of the README and the docs, on the real data
 	$(BIN)/python benchmarks/label_noise.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/pictures.py
+	$(BIN)/python benchmarks/picture_speed.py
+	$(BIN)/python benchmarks/novelty.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

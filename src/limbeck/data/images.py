@@ -342,6 +342,9 @@ def _ahead(
     function: Callable[[Picture], Answer], pictures: Sequence[Picture], workers: int, most: int
 ) -> Generator[tuple[Picture, Answer], None, None]:
     """Yield each picture and its answer in order, computed in threads, at most `most` before they are asked for."""
+    if len(pictures) == 1:  # a pool costs more than it saves
+        yield pictures[0], function(pictures[0])
+        return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="limbeck-pictures")
     waiting: deque[tuple[Picture, Future[Answer]]] = deque()
     try:
