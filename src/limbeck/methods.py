@@ -33,4 +33,11 @@ METHODS: dict[str, Method] = {
         config="limbeck.image.config:ReverseDistillationConfig",
         summary="pictures of good parts: a decoder re-creates a frozen encoder's features from a one-class code",
     ),
+    "residual-attention": Method(
+        source="pictures",
+        labels=False,
+        distiller="limbeck.image.residual_attention:ResidualAttention",
+        config="limbeck.image.config:ResidualAttentionConfig",
+        summary="pictures of good parts: a student goes its frozen teacher's way, and gates what it sees",
+    ),
 }

@@ -10,10 +10,11 @@ from limbeck.contracts import ignore
 from limbeck.data.picture_arrays import ArrayItems
 from limbeck.errors import ConfigError, ParityError
 from limbeck.graph import run_onnx
-from limbeck.image import reverse_distillation as module
+from limbeck.image import matching as module
 from limbeck.image.config import ReverseDistillationConfig
 from limbeck.image.features import Features
-from limbeck.image.reverse_distillation import ReverseDistillation, build_model, find_footing
+from limbeck.image.matching import find_footing
+from limbeck.image.reverse_distillation import ReverseDistillation, build_model
 from limbeck.image.train import train
 from limbeck.picture_spec import PictureSpec
 
@@ -60,7 +61,7 @@ def features_of(model, items, folder):
 def stored(monkeypatch):
     """Spare the seconds of an export: the graph is the student's state instead, byte for byte."""
 
-    def export(model, _):
+    def export(model, *_):
         states = {**model.student.state_dict(), "slope": model.map.slope, "shift": model.map.shift}
         return b"".join(v.numpy().tobytes() for v in states.values()), 0.0
 
@@ -316,7 +317,7 @@ def test_a_graph_that_does_not_repeat_the_model_is_refused(monkeypatch, output):
     monkeypatch.setattr(module, "to_onnx", lambda *a, **k: b"")
     monkeypatch.setattr(module, "run_onnx", run)
     with pytest.raises(ParityError, match="scores" if output == 0 else "maps"):
-        module.export(model, pictures(3))
+        module.export(model, pictures(3), "reverse-distillation")
     assert shown[0].shape == (5, 64, 64, 3) and np.array_equal(shown[0][:3], pictures(3))
 
 

@@ -37,6 +37,8 @@ class Known:
 class Learner:
     """A student with all that has a state: weights, running statistics, dropout."""
 
+    looks = False
+
     def __init__(self, dropout=0.5):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(3)
@@ -45,7 +47,7 @@ class Learner:
         self.seen = []
 
     def loss(self, images, targets):
-        assert images is None and self.student.training
+        assert images is None and self.student.training == torch.is_grad_enabled()
         self.seen.append(targets[0])
         return (self.student(targets[0]) - targets[0]).square().mean()
 
@@ -150,9 +152,9 @@ def test_checkpoints_come_by_the_clock_and_at_the_end(tmp_path, monkeypatch, sec
     from limbeck.image import train as module
 
     now, saved = [0.0], []
-    save = module._save
+    save = module._State.save
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(module, "_save", lambda *a: (saved.append(len(a[-1])), save(*a)))
+    monkeypatch.setattr(module._State, "save", lambda self, file: (saved.append(len(self.losses)), save(self, file)))
 
     def tick(step):
         now[0] += 1
@@ -218,3 +220,73 @@ def test_the_rate_follows_its_schedule(tmp_path, monkeypatch, schedule):
     learn(tmp_path, settings(steps=4, schedule=schedule, rate=0.01))
     cosine = [0.01, 0.01 * (1 + 0.5**0.5) / 2, 0.005, 0.01 * (1 - 0.5**0.5) / 2]
     np.testing.assert_allclose(rates, cosine if schedule == "cosine" else [0.01] * 4)
+
+
+def judged(learner, held):
+    """Return the loss of the pictures held out, in the mode in which a student is used."""
+    with torch.no_grad():
+        return (learner.student.eval()(held) - held).square().mean().item()
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_the_best_weights_are_kept(tmp_path, optimiser):
+    """Learning gets worse on purpose after the first epochs: the rate is far too high."""
+    config = settings(keep="best", rate=0.3, steps=12, optimiser=optimiser)
+    chosen, held = np.arange(6), np.arange(6, N)
+    after = []
+
+    class Watched(Learner):
+        def loss(self, images, targets):
+            if not self.student.training:
+                self.last = {k: v.clone() for k, v in self.student.state_dict().items()}
+                after.append((targets[0], self.last))
+                return (self.student(targets[0]) - targets[0]).square().mean()
+            return super().loss(images, targets)
+
+    learner = Watched()
+    train(learner, Known(), chosen, config, seed=0, workdir=tmp_path, on_step=ignore, held=held)
+    assert len(after) == 6, "once an epoch"
+    values = Known().values[6:]
+    losses = []
+    for _, state in after:
+        other = Learner()
+        other.student.load_state_dict(state)
+        losses.append(judged(other, values))
+    assert judged(learner, values) == pytest.approx(min(losses), rel=1e-6)
+    assert np.argmin(losses) != len(losses) - 1, "this test tells the best from the last"
+
+
+def test_the_best_weights_survive_a_stop(tmp_path):
+    config = settings(keep="best", rate=0.3, steps=8)
+    chosen, held = np.arange(6), np.arange(6, N)
+
+    def learned(folder, on_step=ignore):
+        folder.mkdir(exist_ok=True)
+        learner = Learner()
+        train(learner, Known(), chosen, config, seed=0, workdir=folder, on_step=on_step, held=held)
+        return learner
+
+    def stop(step):
+        if step.done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learned(tmp_path / "a", stop)
+    assert same(learned(tmp_path / "a"), learned(tmp_path / "b"))
+
+
+def test_a_student_that_looks_is_shown_its_pictures(tmp_path):
+    class Shown(Known):
+        def pictures(self, places):
+            return torch.from_numpy(places)
+
+    class Looking(Learner):
+        looks = True
+
+        def loss(self, images, targets):
+            assert torch.equal(Shown().values[images], targets[0])
+            return super().loss(None, targets)
+
+    learner = Looking()
+    train(learner, Shown(), np.arange(N), settings(), seed=0, workdir=tmp_path, on_step=ignore)
+    assert len(learner.seen) == STEPS

@@ -26,6 +26,7 @@ __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "Backbone",
+    "Steps",
     "Tap",
     "build",
     "find_architecture",
@@ -42,6 +43,7 @@ class Tap:
     name: str  # path of the module whose output it is
     channels: int
     stride: int  # pixels of the picture for one step in the features
+    pooled: bool = False  # whether it is a pooling: its channels are those of the stage before
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _vgg(name: str, repeats: tuple[int, ...], norm: bool) -> Architecture:
     """Describe a VGG: its taps are the five poolings and the last ReLU before each."""
     plan = _vgg_plan(repeats, norm)
     pools = [i for i, (kind, _, _) in enumerate(plan) if kind == "pool"]
-    taps = tuple(Tap(f"features.{i}", plan[i][1], plan[i][2]) for pool in pools for i in (pool - 1, pool))
+    taps = tuple(Tap(f"features.{i}", plan[i][1], plan[i][2], i == pool) for pool in pools for i in (pool - 1, pool))
     defaults = tuple(f"features.{pool - 1}" for pool in pools[2:])  # relu3, relu4, relu5: strides 4, 8, 16
     return Architecture(name, taps, defaults, partial(_vgg_steps, plan))
 

@@ -6,20 +6,58 @@ from dataclasses import dataclass
 
 from limbeck.config import at_least, between, knob, one_of, share
 
-__all__ = ["ReverseDistillationConfig"]
+__all__ = ["PictureConfig", "ResidualAttentionConfig", "ReverseDistillationConfig"]
 
 
 @dataclass(frozen=True)
-class ReverseDistillationConfig:
-    """Every knob of reverse distillation."""
+class PictureConfig:
+    """What the methods for pictures have in common."""
 
     # the teacher
     backbone: str = knob("efficientnet-lite0", "the frozen teacher: a key of `limbeck.image.backbones.ARCHITECTURES`")
     weights: str = knob("", "its weights: a file; empty = an installed package, the cache or a download")
-    taps: tuple[str, ...] = knob(
-        (), "modules whose outputs are re-created, shallow to deep; empty = the backbone's own"
-    )
+    taps: tuple[str, ...] = knob((), "modules whose outputs are matched, shallow to deep; empty = the backbone's own")
     size: int = knob(256, "height and width that a picture is resized to, in pixels", between(32, 2048))
+
+    # learning
+    loss: str = knob("global", "distance of features: global, local or l2norm", one_of("global", "local", "l2norm"))
+    steps: int = knob(1500, "batches to learn from", at_least(1))
+    batch: int = knob(16, "pictures in a step", at_least(2))
+    optimiser: str = knob("adam", "adam (AdamW, betas 0.5 and 0.999) or sgd (momentum 0.9)", one_of("adam", "sgd"))
+    rate: float = knob(0.005, "learning rate", between(1e-6, 1))
+    decay: float = knob(0.0, "weight decay", between(0, 1))
+    schedule: str = knob("cosine", "of the rate: constant or cosine", one_of("constant", "cosine"))
+    keep: str = knob(
+        "last",
+        "the weights that are kept: the last, or the best = lowest loss of the pictures held out",
+        one_of("last", "best"),
+    )
+
+    # the map and its score
+    footing: str = knob(
+        "mean",
+        "how scales are put on one footing before they are combined: by mean or quantiles of normal pixels, or none",
+        one_of("mean", "quantile", "none"),
+    )
+    combine: str = knob("sum", "of the scales: their sum or their product", one_of("sum", "product"))
+    sigma: float = knob(4.0, "standard deviation of the map's smoothing, in pixels", between(0, 64))
+    score: str = knob(
+        "max",
+        "of a picture: max of its map, top: mean of its highest 1 %, or mean: of all its pixels",
+        one_of("max", "top", "mean"),
+    )
+    held_out: float = knob(
+        0.1, "share of the pictures kept from learning: for the footing, and for `keep=best`", between(0, 0.5)
+    )
+
+    # the work
+    cache_gb: float = knob(10.0, "most gigabytes of the teacher's features on disk", at_least(0))
+    checkpoint: float = knob(60.0, "seconds between checkpoints", at_least(0))
+
+
+@dataclass(frozen=True)
+class ReverseDistillationConfig(PictureConfig):
+    """Every knob of reverse distillation."""
 
     # the student
     squeeze: bool = knob(False, "a 1 x 1 convolution after the fusion, as in the paper's figure but not in its code")
@@ -34,33 +72,50 @@ class ReverseDistillationConfig:
     )
     dropout: float = knob(0.0, "share of the embedding's channels dropped while learning", between(0, 0.9))
 
-    # learning
-    loss: str = knob("global", "distance of features: global, local or l2norm", one_of("global", "local", "l2norm"))
+    # what it is told
     mining: str = knob("none", "places that count less: none, zscore or quantile", one_of("none", "zscore", "quantile"))
     mining_level: float = knob(0.9, "of mining: standard deviations above the mean, or a quantile", between(-10, 10))
     mining_factor: float = knob(0.1, "of mining: what is left of an easy place's gradient", share)
-    steps: int = knob(1500, "batches to learn from", at_least(1))
-    batch: int = knob(16, "pictures in a step", at_least(2))
-    rate: float = knob(0.005, "learning rate of Adam", between(1e-6, 1))
-    decay: float = knob(0.0, "weight decay of AdamW", between(0, 1))
-    schedule: str = knob("cosine", "of the rate: constant or cosine", one_of("constant", "cosine"))
 
-    # the map and its score
-    footing: str = knob(
-        "mean",
-        "how scales are put on one footing before they are added: by the mean or quantiles of normal pixels, or none",
-        one_of("mean", "quantile", "none"),
-    )
-    sigma: float = knob(4.0, "standard deviation of the map's smoothing, in pixels", between(0, 64))
-    score: str = knob(
-        "max",
-        "of a picture: max of its map, top: mean of its highest 1 %, or mean: of all its pixels",
-        one_of("max", "top", "mean"),
+
+@dataclass(frozen=True)
+class ResidualAttentionConfig(PictureConfig):
+    """Every knob of pyramid matching with residual attention."""
+
+    loss: str = knob("l2norm", "distance of features: global, local or l2norm", one_of("global", "local", "l2norm"))
+    batch: int = knob(32, "pictures in a step", at_least(2))
+    optimiser: str = knob("sgd", "adam (AdamW, betas 0.5 and 0.999) or sgd (momentum 0.9)", one_of("adam", "sgd"))
+    rate: float = knob(0.4, "learning rate", between(1e-6, 1))
+    decay: float = knob(1e-4, "weight decay", between(0, 1))
+    schedule: str = knob("constant", "of the rate: constant or cosine", one_of("constant", "cosine"))
+    keep: str = knob(
+        "best",
+        "the weights that are kept: the last, or the best = lowest loss of the pictures held out",
+        one_of("last", "best"),
     )
     held_out: float = knob(
-        0.1, "share of the pictures kept from learning, to put the scales on one footing", between(0, 0.5)
+        0.2, "share of the pictures kept from learning: for the footing, and for `keep=best`", between(0, 0.5)
     )
 
-    # the work
-    cache_gb: float = knob(10.0, "most gigabytes of the teacher's features on disk", at_least(0))
-    checkpoint: float = knob(60.0, "seconds between checkpoints", at_least(0))
+    # the student
+    student: str = knob(
+        "same", "topology: the same as the teacher's, or narrow (16 channels)", one_of("same", "narrow")
+    )
+    attention: str = knob(
+        "residual",
+        "gate on each tap: residual (the next stage sees it), after (matched alone), or none",
+        one_of("residual", "after", "none"),
+    )
+    mask_unit: str = knob(
+        "bottleneck",
+        "residual unit of the mask branch: bottleneck (a quarter of the channels inside) or basic (all of them)",
+        one_of("bottleneck", "basic"),
+    )
+    mask_start: str = knob(
+        "zero",
+        "last convolution of the mask branch at the start: zero (all gains 1.5) or random",
+        one_of("zero", "random"),
+    )
+
+    # what it is told
+    squares: float = knob(0.0, "weight of the mean squared difference beside the distance", at_least(0))

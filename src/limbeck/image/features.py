@@ -99,6 +99,10 @@ class Features:
             for part, shape in zip(parts, self._shapes, strict=True)
         ]
 
+    def pictures(self, places: NDArray[np.int64]) -> Tensor:
+        """Return some of the pictures themselves, uint8 (n, h, w, 3), in the order of `places`."""
+        return torch.from_numpy(np.concatenate([b.x for b in self._items.subset(places).batches(len(places))]))
+
     def _again(self, places: NDArray[np.int64]) -> list[Tensor]:
         batches = self._items.subset(places).batches(TAUGHT_AT_ONCE)
         parts = [self._taught(batch.x) for batch in batches]

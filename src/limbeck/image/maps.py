@@ -67,7 +67,7 @@ def smooth(size: int, sigma: float) -> Floats:
 
 
 class AnomalyMap(nn.Module):
-    """Puts the distances of all scales on one footing, adds them up at the picture's size, and takes the score.
+    """Puts the distances of all scales on one footing, combines them at the picture's size, and takes the score.
 
     Parameters
     ----------
@@ -80,6 +80,9 @@ class AnomalyMap(nn.Module):
     score : str
         Of a picture: "max" of its map, "top" = the mean of the highest 1 % of its pixels, or "mean" of all.
 
+    combine : str
+        Of the scales: their "sum" or their "product".
+
     Attributes
     ----------
     slope, shift : Tensor, shape (k,)
@@ -90,10 +93,17 @@ class AnomalyMap(nn.Module):
     shift: Tensor
 
     def __init__(
-        self, sizes: Sequence[tuple[int, int]], height: int, width: int, *, sigma: float, score: str = "max"
+        self,
+        sizes: Sequence[tuple[int, int]],
+        height: int,
+        width: int,
+        *,
+        sigma: float,
+        score: str = "max",
+        combine: str = "sum",
     ) -> None:
         super().__init__()
-        self.score = score
+        self.score, self.combine = score, combine
         self.top = max(1, round(TOP * height * width))
         for k, (h, w) in enumerate(sizes):
             for word, small, large in (("rows", h, height), ("columns", w, width)):
@@ -119,7 +129,7 @@ class AnomalyMap(nn.Module):
     def forward(self, targets: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return scores (n,) and maps (n, height, width)."""
         maps = [self.scale(distance(t, o), k) for k, (t, o) in enumerate(zip(targets, outputs, strict=True))]
-        whole = torch.stack(maps).sum(0)
+        whole = torch.stack(maps).sum(0) if self.combine == "sum" else torch.stack(maps).prod(0)
         if self.score == "mean":
             return whole.mean(2).mean(1), whole  # onnxruntime loses three digits in one sum of 2048 × 2048 pixels
         pixels = whole.flatten(1)

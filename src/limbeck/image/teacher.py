@@ -112,8 +112,12 @@ class Teacher(nn.Module):
 
         In memory their channels come last: flatten them with ``flatten``, not with ``view``.
         """
-        x = pictures.permute(0, 3, 1, 2).to(torch.float32)  # (n, 3, h, w)
-        return cast(list[Tensor], self.backbone(x * self.scale + self.shift))
+        return cast(list[Tensor], self.backbone(self.normalise(pictures)))
+
+    def normalise(self, pictures: Tensor) -> Tensor:
+        """Return pictures as its weights know them, float32 (n, 3, h, w), of uint8 (n, h, w, 3)."""
+        x = pictures.permute(0, 3, 1, 2).to(torch.float32)
+        return x * self.scale + self.shift
 
     def train(self, mode: bool = True) -> Teacher:
         """Stay in eval mode, whatever is asked."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from limbeck.contracts import OnStep, Step
-from limbeck.image.config import ReverseDistillationConfig
+from limbeck.image.config import PictureConfig
 from limbeck.image.features import Features
 from limbeck.outputs import new_file
 
@@ -24,25 +24,28 @@ __all__ = ["Learner", "batches", "train"]
 class Learner(Protocol):
     """What is trained: a student, and the loss of a batch of its teacher's features."""
 
+    looks: bool  # whether the student looks at the pictures themselves, not only at the features
+
     @property
     def student(self) -> nn.Module:
         """What learns."""
 
     def loss(self, images: Tensor | None, targets: list[Tensor]) -> Tensor:
-        """Return the loss of a batch, shape ()."""
+        """Return the loss of a batch, shape (), of uint8 pictures (n, h, w, 3) where it looks, and features."""
 
 
 def train(
     learner: Learner,
     features: Features,
     chosen: NDArray[np.int64],
-    config: ReverseDistillationConfig,
+    config: PictureConfig,
     *,
     seed: int,
     workdir: Path,
     on_step: OnStep,
+    held: NDArray[np.int64] | None = None,
 ) -> list[float]:
-    """Teach a student; the last weights are the result.
+    """Teach a student; the last weights are the result, or the best ones.
 
     Parameters
     ----------
@@ -52,47 +55,77 @@ def train(
         Of all pictures, filled.
     chosen : ndarray of int, shape (n,)
         The pictures to learn from.
-    config : ReverseDistillationConfig
-        Steps, batch, rate, decay, schedule, checkpoint.
+    config : PictureConfig
+        Steps, batch, optimiser, rate, decay, schedule, which weights are kept, checkpoint.
     seed : int
         Of the order of the pictures and of dropout.
     workdir : Path
         Where the checkpoint goes, and is taken up from.
     on_step : callable
         Called after each step, with the loss.
+    held : ndarray of int, shape (m,), optional
+        The pictures that say which weights are the best, after each epoch; needed for ``keep="best"``.
 
     Returns
     -------
     list of float
         Mean loss of each hundredth of the steps.
     """
-    student = learner.student
-    optimiser = torch.optim.AdamW(
-        student.parameters(), config.rate, (0.5, 0.999), weight_decay=config.decay, fused=True
-    )
+    state = _State(learner.student, _optimiser(learner.student, config))
     checkpoint = workdir / "checkpoint.pt"
-    first, losses = _resume(checkpoint, student, optimiser)
-    student.train()
+    state.resume(checkpoint)
+    best = held is not None and config.keep == "best"
+    learner.student.train()
     saved = time.monotonic()
-    for step, places in batches(len(chosen), config.batch, config.steps, seed, first):
+    each = _each(len(chosen), config.batch)
+    for step, places in batches(len(chosen), config.batch, config.steps, seed, len(state.losses)):
         if config.schedule == "cosine":
-            for group in optimiser.param_groups:
+            for group in state.optimiser.param_groups:
                 group["lr"] = config.rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 1_000_003 + step)  # of dropout: what a resumed run draws too
-            loss = learner.loss(None, features[chosen[places]])
-        optimiser.zero_grad(set_to_none=True)
+            loss = _loss(learner, features, chosen[places])
+        state.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        on_step(Step("learning", step + 1, config.steps, {"loss": losses[-1]}))
+        state.optimiser.step()
+        state.losses.append(float(loss.detach()))
+        on_step(Step("learning", step + 1, config.steps, {"loss": state.losses[-1]}))
+        if best and held is not None and ((step + 1) % each == 0 or step + 1 == config.steps):
+            state.judge(_mean_loss(learner, features, held, config.batch))
         if time.monotonic() - saved >= config.checkpoint and step + 1 < config.steps:
-            _save(checkpoint, student, optimiser, losses)
+            state.save(checkpoint)
             saved = time.monotonic()
-    _save(checkpoint, student, optimiser, losses)
-    student.eval()
-    parts = np.array_split(np.array(losses), min(100, len(losses)))
+    state.save(checkpoint)
+    if state.best is not None:
+        learner.student.load_state_dict(state.best)
+    learner.student.eval()
+    parts = np.array_split(np.array(state.losses), min(100, len(state.losses)))
     return [float(part.mean()) for part in parts]
+
+
+def _optimiser(student: nn.Module, config: PictureConfig) -> torch.optim.Optimizer:
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(student.parameters(), config.rate, 0.9, weight_decay=config.decay)
+    return torch.optim.AdamW(student.parameters(), config.rate, (0.5, 0.999), weight_decay=config.decay, fused=True)
+
+
+def _loss(learner: Learner, features: Features, places: NDArray[np.int64]) -> Tensor:
+    return learner.loss(features.pictures(places) if learner.looks else None, features[places])
+
+
+def _mean_loss(learner: Learner, features: Features, held: NDArray[np.int64], batch: int) -> float:
+    """Return the loss of pictures that are not learned from, each weighing the same."""
+    learner.student.eval()
+    with torch.no_grad():
+        parts = [held[i : i + batch] for i in range(0, len(held), batch)]
+        total = sum(float(_loss(learner, features, part)) * len(part) for part in parts)
+    learner.student.train()
+    return total / len(held)
+
+
+def _each(n: int, size: int) -> int:
+    """Return the number of batches in an epoch."""
+    return max(1, n // size + (n % size > 1))
 
 
 def batches(n: int, size: int, steps: int, seed: int, first: int = 0) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -101,7 +134,7 @@ def batches(n: int, size: int, steps: int, seed: int, first: int = 0) -> Iterato
     Each epoch is a new order of all pictures. A last batch of one picture, on which batch normalisation fails where the
     code has one pixel, joins the batch before it; a picture that is alone comes twice.
     """
-    each = max(1, n // size + (n % size > 1))  # batches in an epoch
+    each = _each(n, size)
     order, epoch = np.empty(0, np.int64), -1
     for step in range(first, steps):
         if step // each != epoch:
@@ -112,19 +145,34 @@ def batches(n: int, size: int, steps: int, seed: int, first: int = 0) -> Iterato
         yield step, order[place * size : stop]
 
 
-def _resume(checkpoint: Path, student: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, list[float]]:
-    """Take up a checkpoint, if there is one; return the step to go on with and the losses so far."""
-    if not checkpoint.exists():
-        return 0, []
-    state = torch.load(checkpoint, weights_only=True)
-    student.load_state_dict(state["student"])
-    optimiser.load_state_dict(state["optimiser"])
-    losses: list[float] = state["losses"]
-    return len(losses), losses
+class _State:
+    """All that a stopped run needs to go on: weights, optimiser, losses, and the best weights so far."""
 
+    def __init__(self, student: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        self.student, self.optimiser = student, optimiser
+        self.losses: list[float] = []
+        self.best: dict[str, Tensor] | None = None
+        self.lowest = math.inf
 
-def _save(checkpoint: Path, student: nn.Module, optimiser: torch.optim.Optimizer, losses: list[float]) -> None:
-    """Write a checkpoint, whole or not at all."""
-    state: dict[str, Any] = {"student": student.state_dict(), "optimiser": optimiser.state_dict(), "losses": losses}
-    with new_file(checkpoint, overwrite=True) as partial:
-        torch.save(state, partial)
+    def judge(self, loss: float) -> None:
+        """Keep the weights if they are the best so far."""
+        if loss < self.lowest:
+            self.lowest = loss
+            self.best = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
+
+    def resume(self, checkpoint: Path) -> None:
+        """Take up a checkpoint, if there is one."""
+        if checkpoint.exists():
+            held = torch.load(checkpoint, weights_only=True)
+            self.student.load_state_dict(held["student"])
+            self.optimiser.load_state_dict(held["optimiser"])
+            self.losses, self.best, self.lowest = held["losses"], held["best"], held["lowest"]
+
+    def save(self, checkpoint: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        held: dict[str, Any] = {
+            "student": self.student.state_dict(), "optimiser": self.optimiser.state_dict(), "losses": self.losses,
+            "best": self.best, "lowest": self.lowest,
+        }  # fmt: skip
+        with new_file(checkpoint, overwrite=True) as partial:
+            torch.save(held, partial)
