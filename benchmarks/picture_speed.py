@@ -55,8 +55,9 @@ from limbeck.image.backbones import ARCHITECTURES, build
 from limbeck.image.config import ReverseDistillationConfig
 from limbeck.image.features import Features
 from limbeck.image.losses import feature_loss
+from limbeck.image.matching import export, find_footing
 from limbeck.image.pretrained import load_weights
-from limbeck.image.reverse_distillation import ReverseDistillationModel, build_model, export, find_footing
+from limbeck.image.reverse_distillation import ReverseDistillationModel, build_model
 from limbeck.image.train import batches, train
 from limbeck.runtime import PictureScorer
 from limbeck.spec import for_pictures
@@ -202,7 +203,7 @@ def training(folder: Path, amounts: Amounts) -> Found:
     find_footing(model, features, np.arange(max(4, round(config.held_out * len(items)))))
     footing = time.perf_counter() - start
     start = time.perf_counter()
-    export(model, next(iter(items.batches(4))).x)
+    export(model, next(iter(items.batches(4))).x, "reverse-distillation")
     fixed = {"teaching": teaching, "footing": footing, "export": time.perf_counter() - start, "a checkpoint": saving}
     return told(seconds, each, default, fixed)
 

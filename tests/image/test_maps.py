@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 
 import limbeck
 from limbeck.graph import run_onnx, to_onnx
-from limbeck.image.maps import AnomalyMap, distance, enlarge, smooth
+from limbeck.image.maps import AnomalyMap, distance, enlarge, relative_distance, smooth
 
 
 @pytest.mark.parametrize(("size", "to"), [(1, 8), (2, 8), (7, 7), (8, 256), (32, 64), (9, 5)])
@@ -96,6 +96,35 @@ def test_a_mean_from_learning_to_the_package(tmp_path):
     np.testing.assert_array_equal(said.score, detector.detect(pictures).score)
     np.testing.assert_allclose(said.score, said.map.mean((1, 2), dtype=np.float64), rtol=1e-5)
     assert said.is_anomaly.tolist() == (said.score > np.float32(detector.threshold)).tolist()
+
+
+def test_relative_distance_is_the_definition():
+    """Written out place by place in float64."""
+    t, s = (f[1].numpy().astype(np.float64) for f in (features(3, *SHAPES), features(4, *SHAPES)))
+    middle = np.random.default_rng(1).normal(size=t.shape[1])
+    got = relative_distance(*(torch.from_numpy(a).float() for a in (t, s, middle.reshape(1, -1, 1, 1))))
+    for i in range(len(t)):
+        gain = (t[i] * s[i]).sum() / (s[i] ** 2).sum()
+        own = ((t[i] - middle[:, None, None]) ** 2).sum(0)
+        for y, x in ((0, 0), (3, 5)):
+            off = np.linalg.norm(t[i, :, y, x] - gain * s[i, :, y, x])
+            assert got[i, y, x].item() == pytest.approx(off / np.sqrt((own[y, x] + own.mean()) / 2), rel=1e-4)
+
+
+def test_relative_distance_leaves_the_length_of_a_re_creation_open_and_sees_that_of_a_place():
+    t = features(3, *SHAPES)[0]
+    middle = t.mean((0, 2, 3)).view(1, -1, 1, 1)
+    assert relative_distance(t, 3 * t, middle).max() < 1e-3
+    s = t.clone()
+    s[:, :, 4, 6] *= 0.5  # a cosine is blind to this
+    assert distance(t, s).max() < 1e-5
+    far = relative_distance(t, s, middle)
+    assert (far.flatten(1).argmax(1) == 4 * far.shape[2] + 6).all() and far[:, 4, 6].min() > 0.2
+
+
+def test_a_black_picture_has_a_finite_relative_distance():
+    nothing = torch.zeros(1, 4, 3, 3)
+    assert torch.isfinite(relative_distance(nothing, nothing, torch.zeros(1, 4, 1, 1))).all()
 
 
 def test_equal_features_have_no_distance():

@@ -34,6 +34,11 @@ class PictureConfig:
     )
 
     # the map and its score
+    measure: str = knob(
+        "relative",
+        "how far features and their re-creation are apart: cosine, or relative to how far features are from the usual",
+        one_of("relative", "cosine"),
+    )
     footing: str = knob(
         "mean",
         "how scales are put on one footing before they are combined: by mean or quantiles of normal pixels, or none",
@@ -95,6 +100,12 @@ class ResidualAttentionConfig(PictureConfig):
     )
     held_out: float = knob(
         0.2, "share of the pictures kept from learning: for the footing, and for `keep=best`", between(0, 0.5)
+    )
+
+    measure: str = knob(
+        "cosine",
+        "how far features and their re-creation are apart: cosine, or relative to how far features are from the usual",
+        one_of("relative", "cosine"),
     )
 
     # the student

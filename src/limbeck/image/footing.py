@@ -13,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck.image.maps import AnomalyMap, distance
+from limbeck.image.maps import AnomalyMap
 
 __all__ = ["by_means", "by_quantiles", "scale_maps"]
 
 Maps = NDArray[np.float32]  # (k, n, h, w): of k scales
 LOW, HIGH, RISE = 0.9, 0.995, 0.1  # quantiles of normal pixels, and the distance that they get on the common footing
-LEAST = 1e-6  # of a cosine: below it there is only rounding
+LEAST = 1e-6  # of a distance: below it there is only rounding
 
 
 def scale_maps(whole: AnomalyMap, targets: Sequence[Tensor], outputs: Sequence[Tensor]) -> Maps:
     """Return the map of each scale before any footing, (k, n, h, w), of features and their re-creation."""
-    maps = [whole.enlarged(distance(t, o), k) for k, (t, o) in enumerate(zip(targets, outputs, strict=True))]
+    maps = [whole.enlarged(whole.distances(t, o, k), k) for k, (t, o) in enumerate(zip(targets, outputs, strict=True))]
     return torch.stack(maps).numpy()
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["AnomalyMap", "distance", "enlarge", "smooth"]
+__all__ = ["AnomalyMap", "distance", "enlarge", "relative_distance", "smooth"]
 
 Floats = NDArray[np.float64]
 TOP = 0.01  # share of a map's pixels whose mean is the score "top"
@@ -24,6 +24,34 @@ def distance(target: Tensor, output: Tensor) -> Tensor:
     """Return one minus the cosine of each location: (n, c, h, w) twice gives (n, h, w), in [0, 2]."""
     target, output = (f / f.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt() for f in (target, output))
     return 1.0 - (target * output).sum(1)
+
+
+def relative_distance(target: Tensor, output: Tensor, middle: Tensor) -> Tensor:
+    """Return how far a re-creation is off, beside how far the features are from what is usual.
+
+    The length of the difference at a place, by the root of the mean square of two lengths: of the features' own
+    deviation from the mean of normal pictures at that place, and all over the picture. The re-creation is first scaled
+    as fits the picture best, for a loss of angles leaves its length open. Unlike an angle it sees what points the usual
+    way but is too long or too short, and is not ruled by the mean that all features share.
+
+    Parameters
+    ----------
+    target, output : Tensor, shape (n, c, h, w)
+        The teacher's features and their re-creation.
+    middle : Tensor, shape (1, c, 1, 1)
+        Mean of the features of normal pictures.
+
+    Returns
+    -------
+    Tensor, shape (n, h, w)
+        At least 0; 1 where the difference is as long as that root.
+    """
+    whole = (1, 2, 3)
+    gain = (target * output).sum(whole, keepdim=True) / output.square().sum(whole, keepdim=True).clamp_min(1e-12)
+    off = (target - gain * output).square().sum(1)
+    usual = (target - middle).square().sum(1)
+    usual = 0.5 * (usual + usual.mean((1, 2), keepdim=True))
+    return (off / usual.clamp_min(1e-12)).clamp_min(1e-12).sqrt()
 
 
 def enlarge(size: int, to: int) -> Floats:
@@ -82,6 +110,8 @@ class AnomalyMap(nn.Module):
 
     combine : str
         Of the scales: their "sum" or their "product".
+    measure : str
+        Of features and their re-creation: "cosine" or "relative"; see `distance` and `relative_distance`.
 
     Attributes
     ----------
@@ -101,14 +131,16 @@ class AnomalyMap(nn.Module):
         sigma: float,
         score: str = "max",
         combine: str = "sum",
+        measure: str = "cosine",
     ) -> None:
         super().__init__()
-        self.score, self.combine = score, combine
+        self.score, self.combine, self.measure = score, combine, measure
         self.top = max(1, round(TOP * height * width))
         for k, (h, w) in enumerate(sizes):
             for word, small, large in (("rows", h, height), ("columns", w, width)):
                 matrix = smooth(large, sigma) @ enlarge(small, large)
                 self.register_buffer(f"{word}{k}", torch.from_numpy(matrix).float(), persistent=False)
+            self.register_buffer(f"middle{k}", torch.zeros(1, 1, 1, 1))
         self.register_buffer("slope", torch.ones(len(sizes)))
         self.register_buffer("shift", torch.zeros(len(sizes)))
 
@@ -116,6 +148,16 @@ class AnomalyMap(nn.Module):
         """Put each scale on a footing."""
         self.slope.copy_(torch.tensor(slope))
         self.shift.copy_(torch.tensor(shift))
+
+    def set_middle(self, k: int, middle: Tensor) -> None:
+        """Say what the mean of each channel, (c,), is in normal pictures, at one scale; 0 until then."""
+        self.register_buffer(f"middle{k}", middle.view(1, -1, 1, 1))
+
+    def distances(self, target: Tensor, output: Tensor, k: int) -> Tensor:
+        """Return the distance of each place at one scale, (n, h, w), of features and their re-creation."""
+        if self.measure == "relative":
+            return relative_distance(target, output, self.get_buffer(f"middle{k}"))
+        return distance(target, output)
 
     def enlarged(self, distances: Tensor, k: int) -> Tensor:
         """Return the map of one scale as it is, (n, h, w) to (n, height, width)."""
@@ -128,7 +170,7 @@ class AnomalyMap(nn.Module):
 
     def forward(self, targets: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return scores (n,) and maps (n, height, width)."""
-        maps = [self.scale(distance(t, o), k) for k, (t, o) in enumerate(zip(targets, outputs, strict=True))]
+        maps = [self.scale(self.distances(t, o, k), k) for k, (t, o) in enumerate(zip(targets, outputs, strict=True))]
         whole = torch.stack(maps).sum(0) if self.combine == "sum" else torch.stack(maps).prod(0)
         if self.score == "mean":
             return whole.mean(2).mean(1), whole  # onnxruntime loses three digits in one sum of 2048 × 2048 pixels

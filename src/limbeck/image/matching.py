@@ -30,7 +30,7 @@ from limbeck.image.train import train
 
 __all__ = ["FeatureMatching", "distil", "export", "find_footing", "tolerance_of"]
 
-PARITY = 1e-4  # of the ONNX graph's maps in cosines, which a footing multiplies; relative above 1
+PARITY = 1e-4  # of the ONNX graph's maps before a footing multiplies them; relative above 1
 FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 64  # pictures for the footing; where fewer can be spared, those that were learned
 AT_ONCE = 16  # pictures
 
@@ -56,7 +56,13 @@ class FeatureMatching(nn.Module):
         self.shapes = _shapes(teacher, config.size)
         sizes = [(h, w) for _, h, w in self.shapes]
         self.map = AnomalyMap(
-            sizes, config.size, config.size, sigma=config.sigma, score=config.score, combine=config.combine
+            sizes,
+            config.size,
+            config.size,
+            sigma=config.sigma,
+            score=config.score,
+            combine=config.combine,
+            measure=config.measure,
         )
 
     def targets(self, images: Tensor) -> Sequence[Tensor]:
@@ -131,13 +137,17 @@ def distil(model: FeatureMatching, items: Items, *, method: str, seed: int, work
 
 
 def find_footing(model: FeatureMatching, features: Features, chosen: NDArray[np.int64]) -> None:
-    """Put the scales of a trained model on one footing, by pictures that it did not learn from."""
+    """Say what is usual, and put the scales of a trained model on one footing, by pictures it did not learn from."""
+    chosen = chosen[:MOST_HELD_OUT]
+    parts = np.array_split(chosen, math.ceil(len(chosen) / AT_ONCE))
+    means = [[f.mean((2, 3)) for f in features[part]] for part in parts]  # (n, c) of each scale
+    for k, scale in enumerate(zip(*means, strict=True)):
+        model.map.set_middle(k, torch.cat(scale).mean(0))
     if model.config.footing == "none":
         return
-    chosen = chosen[:MOST_HELD_OUT]
     maps = []
     with torch.inference_mode():
-        for part in np.array_split(chosen, math.ceil(len(chosen) / AT_ONCE)):
+        for part in parts:
             targets = features[part]
             outputs = model.outputs(features.pictures(part) if model.looks else None, targets)
             maps.append(scale_maps(model.map, targets, outputs))
