@@ -38,7 +38,7 @@ EPOCHS, BATCH = 200, 16
 PAPER: Mapping[str, Any] = {
     "backbone": "wide_resnet50_2", "footing": "none", "schedule": "constant", "held_out": 0.0, "batch": BATCH,
     "rate": 0.005, "sigma": 4.0, "score": "max", "loss": "global", "size": 256,
-    "measure": "cosine",
+    "measure": "cosine", "mix": 0.0,
 }  # fmt: skip
 PUBLISHED = {"auroc": 0.985, "pixel_auroc": 0.978, "pro_rd4ad_compat": 0.939}
 KEYS = ("auroc", "average_precision", "pixel_auroc", "pixel_average_precision", "aupro_30", "pro_rd4ad_compat")

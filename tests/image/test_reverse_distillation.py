@@ -329,3 +329,17 @@ def test_the_papers_network_learns_and_is_exported(tmp_path):
     assert artefact.training["parity"]["largest"] <= artefact.training["parity"]["tolerance"]
     score, whole = run_onnx(artefact.onnx, next(items.batches(2)).x)
     assert score.shape == (2,) and whole.shape == (2, 64, 64) and np.isfinite(whole).all()
+
+
+@pytest.mark.parametrize("learning", [True, False])
+def test_patches_are_mixed_in_while_learning_alone(learning):
+    """What the student is told to give back stays the teacher's; what it sees does not."""
+    x = torch.from_numpy(pictures(4, 128))
+    losses = []
+    for share in (0.0, 1.0):
+        model = build_model(settings(size=128, mix=share), seed=0)
+        model.student.train(learning)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            losses.append(model.loss(None, list(model.targets(x))).item())
+    assert (losses[0] != losses[1]) == learning

@@ -78,6 +78,7 @@ class ReverseDistillationConfig(PictureConfig):
     dropout: float = knob(0.0, "share of the embedding's channels dropped while learning", between(0, 0.9))
 
     # what it is told
+    mix: float = knob(0.75, "share of the pictures that get patches of others, which it is not to re-create", share)
     mining: str = knob("none", "places that count less: none, zscore or quantile", one_of("none", "zscore", "quantile"))
     mining_level: float = knob(0.9, "of mining: standard deviations above the mean, or a quantile", between(-10, 10))
     mining_factor: float = knob(0.1, "of mining: what is left of an easy place's gradient", share)

@@ -20,6 +20,7 @@ from limbeck.image.backbones import find_architecture
 from limbeck.image.config import ReverseDistillationConfig
 from limbeck.image.losses import Mining, feature_loss
 from limbeck.image.matching import FeatureMatching, distil
+from limbeck.image.mixing import mix
 from limbeck.image.student import Student, depths_of
 from limbeck.image.teacher import Teacher
 
@@ -43,13 +44,15 @@ class ReverseDistillationModel(FeatureMatching):
 
     def __init__(self, teacher: Teacher, student: Student, config: ReverseDistillationConfig) -> None:
         super().__init__(teacher, student, config)
+        self.share = config.mix
         self.mining = (
             None if config.mining == "none" else Mining(config.mining, config.mining_level, config.mining_factor)
         )
 
     def loss(self, images: Tensor | None, targets: list[Tensor]) -> Tensor:
         """Return the loss of a batch; pictures are not needed."""
-        return feature_loss(targets, self.outputs(images, targets), self.config.loss, self.mining)
+        seen = mix(targets, self.share) if self.student.training else targets
+        return feature_loss(targets, self.outputs(images, seen), self.config.loss, self.mining)
 
 
 def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDistillationModel:
