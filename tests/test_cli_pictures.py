@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from limbeck.image import pretrained
-from limbeck.image.config import ReverseDistillationConfig
+from limbeck.image.config import ResidualAttentionConfig, ReverseDistillationConfig
 from limbeck.image.features import Features
 from limbeck.image.pretrained import PRETRAINED, load_weights
 
@@ -238,10 +238,16 @@ def test_results_are_the_same_in_every_format(run, picture_package, parts, out):
 
 def test_methods_and_fields(run):
     listed = json.loads(run("methods", "--json").stdout)
-    assert {"method": "reverse-distillation", "source": "pictures"}.items() <= listed[-1].items()
-    rows = json.loads(run("methods", "reverse-distillation", "--json").stdout)
-    assert [row["field"] for row in rows] == [f.name for f in dataclasses.fields(ReverseDistillationConfig)]
-    assert all(row["meaning"] for row in rows)
+    assert [row["method"] for row in listed if row["source"] == "pictures"] == [
+        "reverse-distillation", "residual-attention"
+    ]  # fmt: skip
+    for name, wanted in (
+        ("reverse-distillation", ReverseDistillationConfig),
+        ("residual-attention", ResidualAttentionConfig),
+    ):
+        rows = json.loads(run("methods", name, "--json").stdout)
+        assert [row["field"] for row in rows] == [f.name for f in dataclasses.fields(wanted)]
+        assert all(row["meaning"] for row in rows)
 
 
 # mistakes in fitting

@@ -14,12 +14,13 @@ def maps(seed=0, k=3, n=6, size=32):
     return ((0.5 * shared + own) * np.array([1.0, 5.0, 0.2])[:k, None, None, None] + 3).astype(np.float32)
 
 
-def test_a_normal_pixel_is_one_in_each_scale_and_in_their_sum():
+def test_a_normal_pixel_is_zero_in_each_scale_and_one_as_far_again_is_one_in_their_sum():
     normal = maps()
     slope, shift = by_means(normal)
     footed = np.array(slope)[:, None, None, None] * normal + np.array(shift)[:, None, None, None]
-    np.testing.assert_allclose(footed.mean((1, 2, 3)), 1 / 3, rtol=1e-5)
-    assert footed.sum(0).mean() == pytest.approx(1)
+    np.testing.assert_allclose(footed.mean((1, 2, 3)), 0, atol=1e-6)
+    means = normal.mean((1, 2, 3), dtype=np.float64)
+    assert np.array(slope) @ (2 * means) + sum(shift) == pytest.approx(1)
 
 
 def test_a_scale_without_a_fault_has_a_finite_mean():

@@ -257,7 +257,17 @@ def test_the_whole_map_has_one_unit(tmp_path, kind):
     if kind == "none":
         assert model.map.slope.tolist() == [1, 1] and model.map.shift.tolist() == [0, 0]
     elif kind == "mean":  # of quantiles each scale has its own: above
-        assert whole.mean() == pytest.approx(1, abs=1e-3)
+        assert whole.mean() == pytest.approx(0, abs=1e-3)
+
+
+def test_a_product_is_of_what_is_not_negative(tmp_path):
+    model, items = build_model(settings(combine="product"), seed=0), items_of(20)
+    features = features_of(model, items, tmp_path)
+    find_footing(model, features, np.arange(20))
+    assert model.map.shift.tolist() == [0, 0] and model.map.slope.min() > 0
+    with torch.inference_mode():
+        _, whole = model.map(features[np.arange(4)], model.student(features[np.arange(4)]))
+    assert whole.min() >= 0
 
 
 def test_the_graph_has_the_footing_of_the_pictures_that_were_kept_out(one_scale):

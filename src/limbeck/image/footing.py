@@ -31,11 +31,11 @@ def scale_maps(whole: AnomalyMap, targets: Sequence[Tensor], outputs: Sequence[T
 def by_means(normal: Maps) -> tuple[list[float], list[float]]:
     """Return slope and shift of each scale by its mean over the pixels of normal pictures.
 
-    Divided by the number of scales: a pixel of 3 is, in the mean of its scales, three times as far from its re-creation
-    as a normal one.
+    Divided by the number of scales, so that their sum is a mean: a pixel of 0 is as far from its re-creation as a
+    normal one, a pixel of 2 three times as far.
     """
     means = normal.reshape(len(normal), -1).mean(1, dtype=np.float64)
-    return [1 / (len(normal) * max(float(mean), LEAST)) for mean in means], [0.0] * len(normal)
+    return [1 / (len(normal) * max(float(mean), LEAST)) for mean in means], [-1 / len(normal)] * len(normal)
 
 
 def by_quantiles(normal: Maps) -> tuple[list[float], list[float]]:

@@ -152,7 +152,8 @@ def find_footing(model: FeatureMatching, features: Features, chosen: NDArray[np.
             outputs = model.outputs(features.pictures(part) if model.looks else None, targets)
             maps.append(scale_maps(model.map, targets, outputs))
     by = by_means if model.config.footing == "mean" else by_quantiles
-    model.map.set_footing(*by(np.concatenate(maps, 1)))
+    slope, shift = by(np.concatenate(maps, 1))
+    model.map.set_footing(slope, shift if model.config.combine == "sum" else [0.0] * len(shift))
 
 
 def tolerance_of(model: FeatureMatching) -> float:
