@@ -164,6 +164,22 @@ def table() -> None:
         )
 
 
+def markdown() -> None:
+    """Print the table of the docs: means over the seeds, their spread in brackets."""
+    shown = {"auroc": "image AUROC", "average_precision": "AP", "f1_max": "F1 max",
+             "f1_at_threshold": "F1 at threshold", "false_alarm_rate": "false alarms", "alpha": "promised", "pixel_auroc": "pixel AUROC",
+             "aupro_30": "AUPRO"}  # fmt: skip
+    print("| set | model | seeds | " + " | ".join(shown.values()) + " |\n" + "| --- " * (3 + len(shown)) + "|")
+    rows = read(RESULTS)
+    for name, model, tag in sorted(dict.fromkeys((r["set"], r["model"], r["tag"]) for r in rows)):
+        mine = [r for r in rows if (r["set"], r["model"], r["tag"]) == (name, model, tag)]
+        cells = []
+        for key in shown:
+            values = [float(r[key]) for r in mine if r[key]]
+            cells.append(f"{statistics.mean(values):.3f} ({statistics.pstdev(values):.3f})" if values else "")
+        print(f"| {name} | {model + (f', {tag}' if tag else '')} | {len(mine)} | " + " | ".join(cells) + " |")
+
+
 def main() -> None:
     """Measure what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -171,7 +187,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="for an ablation")
     parser.add_argument("--tag", default="", help="names the ablation")
+    parser.add_argument("--markdown", action="store_true", help="print the table of the docs, and measure nothing")
     arguments = parser.parse_args()
+    if arguments.markdown:
+        markdown()
+        return
     if not available():
         sys.exit("the data are not there: set LIMBECK_DATA to their folder")
     if bool(arguments.set) != bool(arguments.tag):
