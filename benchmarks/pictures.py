@@ -166,9 +166,16 @@ def table() -> None:
 
 def markdown() -> None:
     """Print the table of the docs: means over the seeds, their spread in brackets."""
-    shown = {"auroc": "image AUROC", "average_precision": "AP", "f1_max": "F1 max",
-             "f1_at_threshold": "F1 at threshold", "false_alarm_rate": "false alarms", "alpha": "promised", "pixel_auroc": "pixel AUROC",
-             "aupro_30": "AUPRO"}  # fmt: skip
+    shown = {
+        "auroc": "image AUROC",
+        "average_precision": "AP",
+        "f1_max": "F1 max",
+        "f1_at_threshold": "F1 at threshold",
+        "false_alarm_rate": "false alarms",
+        "alpha": "promised",
+        "pixel_auroc": "pixel AUROC",
+        "aupro_30": "AUPRO",
+    }
     print("| set | model | seeds | " + " | ".join(shown.values()) + " |\n" + "| --- " * (3 + len(shown)) + "|")
     rows = read(RESULTS)
     for name, model, tag in sorted(dict.fromkeys((r["set"], r["model"], r["tag"]) for r in rows)):
