@@ -108,7 +108,7 @@ def _close(a: NDArray[np.float32], b: NDArray[np.float32], tolerance: float) -> 
 
 
 def _tolerance(detector: Detector) -> float:
-    """Return how far scores may be apart: a footing multiplies cosines, and what layers and cosines are rounded by."""
+    """Return how far scores may be apart: a footing multiplies distances, and what they are rounded by."""
     if isinstance(detector.spec, TableSpec):
         return BATCH_TOLERANCE
     slopes: list[float] = detector.artefact.training.get("footing", {}).get("slope", [])

@@ -16,15 +16,6 @@ NORM = ("running_mean", "running_var", "weight", "bias")
 LITES = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Pictures this small only make threads wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def meta(name, taps=()):
     with torch.device("meta"):
         return build(name, taps)

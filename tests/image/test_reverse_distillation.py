@@ -26,15 +26,6 @@ FOOTINGS = ("mean", "quantile", "none")
 ONE_SCALE = {"taps": "layer1", "blocks": "1,1"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """For networks as small as these, threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def settings(**values):
     return replace(ReverseDistillationConfig(), QUICK | values)
 

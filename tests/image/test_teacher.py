@@ -13,15 +13,6 @@ from limbeck.image.pretrained import load_weights
 from limbeck.image.teacher import Teacher
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Pictures this small only make threads wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def pictures(n, size, seed=0):
     return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8))
 

@@ -15,15 +15,6 @@ from limbeck.image.train import batches, train
 N, STEPS = 9, 7
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """For networks as small as these, threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Known:
     """Features that are there already: one scale of 3 channels."""
 

@@ -107,7 +107,6 @@ class AnomalyMap(nn.Module):
         Of the smoothing, in pixels.
     score : str
         Of a picture: "max" of its map, "top" = the mean of the highest 1 % of its pixels, or "mean" of all.
-
     combine : str
         Of the scales: their "sum" or their "product".
     measure : str
