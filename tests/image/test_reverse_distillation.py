@@ -13,6 +13,7 @@ from limbeck.graph import run_onnx
 from limbeck.image import matching as module
 from limbeck.image.config import ReverseDistillationConfig
 from limbeck.image.features import Features
+from limbeck.image.losses import feature_loss
 from limbeck.image.matching import find_footing
 from limbeck.image.reverse_distillation import ReverseDistillation, build_model
 from limbeck.image.train import train
@@ -77,6 +78,7 @@ def one_scale(tmp_path_factory):
         ("layer1,layer2", "auto", 100, 16, 96),
         ("layer1,layer2", "yes", 40, 16, 32),
         ("layer1,layer2", "no", 100, 8, 96),
+        ("layer1,layer2", "both", 40, 16, 32),
         ("", "auto", 100, 32, 96),
         ("", "no", 33, 16, 32),
         ("", "auto", 250, 32, 256),
@@ -112,8 +114,35 @@ def test_what_does_not_exist(values, words):
 
 
 def test_the_blocks_asked_for_are_built():
-    student = build_model(settings(blocks="3,2,4"), seed=0).student
+    (student,) = build_model(settings(blocks="3,2,4"), seed=0).student
     assert [len(student.embedding), *map(len, student.decoder)] == [3, 2, 4]
+
+
+def test_two_students_with_codes_of_two_sizes():
+    """Each re-creates all scales; the map takes every re-creation, the loss is the mean of both."""
+    model = build_model(settings(halved="both"), seed=0).eval()
+    targets = model.targets(torch.from_numpy(pictures(2)))
+    wide, narrow = model.student
+    assert [s.embedding(s.fuse(targets)).shape[2:] for s in (wide, narrow)] == [(8, 8), (4, 4)]
+    outputs = model.outputs(None, targets)
+    assert all(torch.equal(a, b) for a, b in zip(outputs, [*wide(targets), *narrow(targets)], strict=True))
+    losses = [feature_loss(targets, student(targets)) for student in (wide, narrow)]
+    torch.testing.assert_close(model.loss(None, list(targets)), sum(losses) / 2)
+    model.map.set_footing([1.0, 2.0, 3.0, 4.0], [0.0] * 4)
+    each = [
+        model.map.scale(model.map.distances(t, o, k), k)
+        for k, (t, o) in enumerate(zip([*targets] * 2, outputs, strict=True))
+    ]
+    torch.testing.assert_close(model(torch.from_numpy(pictures(2)))[1], sum(each))
+
+
+def test_both_codes_are_learned_and_put_on_one_footing(tmp_path):
+    artefact = ReverseDistillation(settings(halved="both", steps=20)).fit(items_of(16), seed=0, workdir=tmp_path)
+    assert len(artefact.training["footing"]["slope"]) == 4, "two scales, twice"
+    curve = artefact.training["curves"]["loss"]
+    assert curve[-1] < curve[0]
+    _, maps = run_onnx(artefact.onnx, pictures(16))
+    assert abs(float(maps.mean())) < 0.2, "a usual pixel is 0"
 
 
 def test_the_first_weights_are_the_seeds_and_the_teacher_is_not():

@@ -58,7 +58,7 @@ class Architecture:
     inner: int = 1  # inner width of a bottleneck block, relative to its planes
     depths: tuple[int, int, int, int] = (2, 2, 2, 2)  # blocks in each residual stage
     code: float = 2.0  # channels of its students' code, relative to the deepest tap's
-    halved: bool = True  # whether that code has half the deepest tap's height and width
+    halved: str = "yes"  # whether that code has half the deepest tap's height and width: "yes" | "no" | "both"
     signed: bool = False  # whether features can be negative: whether no ReLU comes right before a tap
 
 
@@ -232,7 +232,7 @@ def _lite(name: str, width: float, depth: float) -> Architecture:
     defaults = tuple(last[stride].name for stride in (8, 16, 32))
     taps, steps = tuple(last.values()), partial(lite_steps, plan)
     return Architecture(
-        name, taps, defaults, steps, "bottleneck", depths=(1, 1, 1, 1), code=1.0, halved=False, signed=True
+        name, taps, defaults, steps, "bottleneck", depths=(1, 1, 1, 1), code=1.0, halved="both", signed=True
     )
 
 

@@ -21,7 +21,7 @@ class PictureConfig:
 
     # learning
     loss: str = knob("global", "distance of features: global, local or l2norm", one_of("global", "local", "l2norm"))
-    steps: int = knob(1500, "batches to learn from", at_least(1))
+    steps: int = knob(800, "batches to learn from", at_least(1))
     batch: int = knob(16, "pictures in a step", at_least(2))
     optimiser: str = knob("adam", "adam (AdamW, betas 0.5 and 0.999) or sgd (momentum 0.9)", one_of("adam", "sgd"))
     rate: float = knob(0.005, "learning rate", between(1e-6, 1))
@@ -72,8 +72,8 @@ class ReverseDistillationConfig(PictureConfig):
     code: float = knob(0.0, "channels of the code relative to the deepest tap's; 0 = as the backbone", between(0, 4))
     halved: str = knob(
         "auto",
-        "whether the code has half the deepest tap's size: yes, no, or auto = as the backbone",
-        one_of("auto", "yes", "no"),
+        "whether the code has half the deepest tap's size: yes, no, both = two students, or auto = as the backbone",
+        one_of("auto", "yes", "no", "both"),
     )
     dropout: float = knob(0.0, "share of the embedding's channels dropped while learning", between(0, 0.9))
 

@@ -46,15 +46,17 @@ class FeatureMatching(nn.Module):
         Gives features of the teacher's shapes.
     config : PictureConfig
         Every knob.
+    times : int
+        How often the student gives the features: all scales, then all scales again.
     """
 
     looks = False  # whether the student looks at the pictures themselves, not only at the teacher's features
 
-    def __init__(self, teacher: Teacher, student: nn.Module, config: PictureConfig) -> None:
+    def __init__(self, teacher: Teacher, student: nn.Module, config: PictureConfig, times: int = 1) -> None:
         super().__init__()
-        self.teacher, self.student, self.config = teacher, student, config
+        self.teacher, self.student, self.config, self.times = teacher, student, config, times
         self.shapes = _shapes(teacher, config.size)
-        sizes = [(h, w) for _, h, w in self.shapes]
+        sizes = [(h, w) for _, h, w in self.shapes] * times
         self.map = AnomalyMap(
             sizes,
             config.size,
@@ -76,6 +78,10 @@ class FeatureMatching(nn.Module):
         features: Sequence[Tensor] = self.student(targets)
         return features
 
+    def wanted(self, targets: Sequence[Tensor]) -> list[Tensor]:
+        """Return the teacher's features as often as the student gives them."""
+        return list(targets) * self.times
+
     def loss(self, images: Tensor | None, targets: list[Tensor]) -> Tensor:
         """Return the loss of a batch."""
         return feature_loss(targets, self.outputs(images, targets), self.config.loss)
@@ -83,7 +89,7 @@ class FeatureMatching(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores (n,) and maps (n, h, w) of uint8 pictures (n, h, w, 3)."""
         features = self.teacher(images)
-        score, whole = self.map(features, self.outputs(images, features))
+        score, whole = self.map(self.wanted(features), self.outputs(images, features))
         return score, whole
 
 
@@ -141,8 +147,8 @@ def find_footing(model: FeatureMatching, features: Features, chosen: NDArray[np.
     chosen = chosen[:MOST_HELD_OUT]
     parts = np.array_split(chosen, math.ceil(len(chosen) / AT_ONCE))
     means = [[f.mean((2, 3)) for f in features[part]] for part in parts]  # (n, c) of each scale
-    for k, scale in enumerate(zip(*means, strict=True)):
-        model.map.set_middle(k, torch.cat(scale).mean(0))
+    for k, scale in enumerate(model.wanted([torch.cat(scale).mean(0) for scale in zip(*means, strict=True)])):
+        model.map.set_middle(k, scale)
     if model.config.footing == "none":
         return
     maps = []
@@ -150,7 +156,7 @@ def find_footing(model: FeatureMatching, features: Features, chosen: NDArray[np.
         for part in parts:
             targets = features[part]
             outputs = model.outputs(features.pictures(part) if model.looks else None, targets)
-            maps.append(scale_maps(model.map, targets, outputs))
+            maps.append(scale_maps(model.map, model.wanted(targets), outputs))
     by = by_means if model.config.footing == "mean" else by_quantiles
     slope, shift = by(np.concatenate(maps, 1))
     model.map.set_footing(slope, shift if model.config.combine == "sum" else [0.0] * len(shift))

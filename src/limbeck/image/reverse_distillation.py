@@ -21,29 +21,30 @@ from limbeck.image.config import ReverseDistillationConfig
 from limbeck.image.losses import Mining, feature_loss
 from limbeck.image.matching import FeatureMatching, distil
 from limbeck.image.mixing import mix
-from limbeck.image.student import Student, depths_of
+from limbeck.image.student import Student, Students, depths_of
 from limbeck.image.teacher import Teacher
 
 __all__ = ["ReverseDistillation", "ReverseDistillationModel", "build_model"]
 
 METHOD = "reverse-distillation"
+CODES = {"yes": (True,), "no": (False,), "both": (False, True)}  # of `halved`: a student each
 
 
 class ReverseDistillationModel(FeatureMatching):
-    """A student that knows nothing but its teacher's features.
+    """Students that know nothing but their teacher's features.
 
     Parameters
     ----------
     teacher : Teacher
         Frozen.
-    student : Student
-        Re-creates its features.
+    students : Students
+        Re-create its features.
     config : ReverseDistillationConfig
         Every knob.
     """
 
-    def __init__(self, teacher: Teacher, student: Student, config: ReverseDistillationConfig) -> None:
-        super().__init__(teacher, student, config)
+    def __init__(self, teacher: Teacher, students: Students, config: ReverseDistillationConfig) -> None:
+        super().__init__(teacher, students, config, times=len(students))
         self.share = config.mix
         self.mining = (
             None if config.mining == "none" else Mining(config.mining, config.mining_level, config.mining_factor)
@@ -52,7 +53,8 @@ class ReverseDistillationModel(FeatureMatching):
     def loss(self, images: Tensor | None, targets: list[Tensor]) -> Tensor:
         """Return the loss of a batch; pictures are not needed."""
         seen = mix(targets, self.share) if self.student.training else targets
-        return feature_loss(targets, self.outputs(images, seen), self.config.loss, self.mining)
+        outputs = self.outputs(images, seen)
+        return feature_loss(self.wanted(targets), outputs, self.config.loss, self.mining) / self.times
 
 
 def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDistillationModel:
@@ -80,8 +82,8 @@ def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDisti
     architecture = find_architecture(config.backbone)
     teacher = Teacher.load(config.backbone, config.taps, config.weights)
     taps = teacher.backbone.taps
-    halved = architecture.halved if config.halved == "auto" else config.halved == "yes"
-    deepest = taps[-1].stride * (1 + halved)
+    codes = CODES[architecture.halved if config.halved == "auto" else config.halved]
+    deepest = taps[-1].stride * (1 + max(codes))
     if config.size % deepest:
         raise ConfigError(
             "the field 'size' cannot have this value",
@@ -91,18 +93,21 @@ def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDisti
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        student = Student(
-            taps,
-            architecture.block,
-            architecture.inner,
-            _depths(config, architecture, len(taps)),
-            code=config.code or architecture.code,
-            halved=halved,
-            signed=architecture.signed,
-            squeeze=config.squeeze,
-            dropout=config.dropout,
+        students = Students(
+            Student(
+                taps,
+                architecture.block,
+                architecture.inner,
+                _depths(config, architecture, len(taps)),
+                code=config.code or architecture.code,
+                halved=halved,
+                signed=architecture.signed,
+                squeeze=config.squeeze,
+                dropout=config.dropout,
+            )
+            for halved in codes
         )
-    return ReverseDistillationModel(teacher, student, config)
+    return ReverseDistillationModel(teacher, students, config)
 
 
 def _depths(config: ReverseDistillationConfig, architecture: Any, taps: int) -> tuple[int, ...]:

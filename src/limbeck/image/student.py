@@ -18,7 +18,7 @@ from limbeck.errors import ConfigError
 from limbeck.image.backbones import Architecture, Tap
 from limbeck.image.blocks import conv, stage, start
 
-__all__ = ["Student", "depths_of"]
+__all__ = ["Student", "Students", "depths_of"]
 
 
 def depths_of(architecture: Architecture, taps: int) -> tuple[int, ...]:
@@ -100,6 +100,14 @@ class Student(nn.Module):
             x = part(x)
             outputs.append(x)
         return [head(output) for head, output in zip(self.heads, reversed(outputs), strict=True)]
+
+
+class Students(nn.ModuleList):
+    """Students of one teacher, each with a code of its own: one after another they re-create the same features."""
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return what the first makes of the features, shallow to deep, then the second, and so on."""
+        return [output for student in self for output in student(features)]
 
 
 def _down(taps: Sequence[Tap]) -> nn.Sequential:
