@@ -266,10 +266,10 @@ def stages(folder: Path, amounts: Amounts) -> Found:
     spec = for_pictures(detector.spec)
     model = build_model(ReverseDistillationConfig(size=amounts.size), seed=0)
     example = np.zeros((2, amounts.size, amounts.size, 3), np.uint8)
-    names = [f"scale{k}" for k in range(len(model.shapes))]
+    names = [f"scale{k}" for k in range(len(model.shapes) * model.times)]
     graphs = [
-        to_onnx(Upto(model, student), example, input_name="pictures", output_names=names, properties={})
-        for student in (False, True)
+        to_onnx(Upto(model, student), example, input_name="pictures", output_names=names[:count], properties={})
+        for student, count in ((False, len(model.shapes)), (True, len(names)))
     ]
     sessions = [session_of(graph, 1) for graph in (*graphs, detector.artefact.onnx)]
     times = []
