@@ -26,6 +26,8 @@ bench: $(INSTALLED)  ## the figures of the README and the docs, on the real data
 	$(BIN)/python benchmarks/pictures.py
 	$(BIN)/python benchmarks/picture_speed.py
 	$(BIN)/python benchmarks/novelty.py
+	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python benchmarks/picture_students.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -21,10 +21,11 @@ from limbeck.image.config import ResidualAttentionConfig, ReverseDistillationCon
 from limbeck.image.features import Features
 from limbeck.image.pretrained import PRETRAINED, load_weights
 
-FAST = (
-    *("--set", "backbone=resnet18"), *("--set", "weights=random"), *("--set", "taps=layer1"), *("--set", "blocks=1,1"),
-    *("--set", "size=64"), *("--set", "batch=4"), *("--set", "footing=quantile"),
+SMALL = (
+    *("--set", "backbone=resnet18"), *("--set", "weights=random"), *("--set", "taps=layer1"), *("--set", "size=64"),
+    *("--set", "batch=4"), *("--set", "footing=quantile"),
 )  # fmt: skip
+FAST = (*SMALL, "--set", "blocks=1,1")
 METRICS = {
     "n", "n_anomalous", "auroc", "average_precision", "f1_max", "f1_at_threshold", "recall_at_1pct_fpr", "threshold",
     "alpha", "false_alarm_rate", "pixel_auroc", "pixel_average_precision", "pixel_f1_max", "aupro_30", "aupro_05",
@@ -179,11 +180,19 @@ def test_the_whole_story(run, parts, tmp_path, out):
     assert facts["input"] == {"height": 64, "width": 64, "maximum": 255, "kind": "pictures"} and facts["n_items"] == 29
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(run, parts, tmp_path, out, monkeypatch):
+@pytest.mark.parametrize(
+    "method",
+    [
+        ("--method", "reverse-distillation", "--set", "dropout=0.2", "--set", "blocks=1,1"),
+        ("--method", "residual-attention", "--set", "rate=0.05"),
+    ],
+    ids=lambda method: method[1],
+)
+def test_a_killed_run_goes_on_to_the_same_bytes(run, parts, tmp_path, out, monkeypatch, method):
     steps = 24
     package, work = out / "x.limbeck", out / ".x.limbeck.work"
-    arguments = ("fit", parts, "--alpha", "0.2", "--set", "checkpoint=0", "--set", f"steps={steps}",
-                 "--set", "dropout=0.2", "--seed", "5", *FAST)  # fmt: skip
+    arguments = ("fit", parts, *method, "--alpha", "0.2", "--set", "checkpoint=0", "--set", f"steps={steps}",
+                 "--seed", "5", *SMALL)  # fmt: skip
     with (tmp_path / "said").open("w") as said:
         process = subprocess.Popen(command(*arguments, "--out", package), env=surroundings(), stdout=said, stderr=said)
         deadline = time.monotonic() + 120
