@@ -97,6 +97,7 @@ PICTURES: dict[str, Any] = {
     "size": 160,
     "taps": ["_blocks.2", "_blocks.4", "_blocks.10"],  # one scale finer than the backbone's own: pictures are small
     "steps": 500,
+    "halved": "no",  # one student
     "schedule": "cosine",
     "sigma": 3.0,
 }  # smaller than the defaults, to end in two minutes
