@@ -165,7 +165,7 @@ def table() -> None:
 
 
 def markdown() -> None:
-    """Print the table of the docs: means over the seeds, their spread in brackets."""
+    """Print the table of the docs: means over the seeds, their spread in brackets where there are several."""
     shown = {
         "auroc": "image AUROC",
         "average_precision": "AP",
@@ -183,7 +183,8 @@ def markdown() -> None:
         cells = []
         for key in shown:
             values = [float(r[key]) for r in mine if r[key]]
-            cells.append(f"{statistics.mean(values):.3f} ({statistics.pstdev(values):.3f})" if values else "")
+            spread = f" ({statistics.pstdev(values):.3f})" if len(set(values)) > 1 else ""
+            cells.append(f"{statistics.mean(values):.3f}{spread}" if values else "")
         print(f"| {name} | {model + (f', {tag}' if tag else '')} | {len(mine)} | " + " | ".join(cells) + " |")
 
 
