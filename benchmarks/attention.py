@@ -80,7 +80,7 @@ def run(name: str, seed: int, fields: Mapping[str, Any], tag: str) -> None:
             warnings.simplefilter("ignore")
             split = picture_split(name, seed, Path(place))
             start = time.perf_counter()
-            detector = limbeck.fit(split.train, config=config, alpha=ALPHA, seed=seed)
+            detector = limbeck.fit(split.train, method="residual-attention", config=config, alpha=ALPHA, seed=seed)
             seconds = time.perf_counter() - start
             evaluation = evaluate(detector, split.test)
         cost = {"model_bytes": len(detector.artefact.onnx), "fit_seconds": round(seconds)}
