@@ -8,24 +8,22 @@ masks, below the median and from it up. Each half is measured against all good p
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _data import available, picture_split
+from _data import picture_split
+from _grid import go_through
 from _results import append, held, read
 from numpy.typing import NDArray
 
 import limbeck
 from limbeck import metrics
-from limbeck.config import parse_assignment
 from limbeck.evaluate import Evaluation, evaluate
 from limbeck.fitting import configure
 from limbeck.pixel_metrics import pixel_metrics
@@ -87,7 +85,6 @@ def run(name: str, seed: int, fields: Mapping[str, Any], tag: str) -> None:
         rows = {half: measure(evaluation, detector.threshold, used) for half, used in halves(evaluation).items()}
         for half, row in reversed(rows.items()):  # "all", by which a run is known to be over, is written last
             append(RESULTS, note | {"half": half, **row, **cost})
-        print(f"done: {name}, seed {seed}, gates {gates} {tag}", flush=True)
 
 
 def table() -> None:
@@ -109,25 +106,5 @@ def table() -> None:
                 print(label + " | ".join(cells) + " |")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", default=list(SETS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="for an ablation")
-    parser.add_argument("--tag", default="", help="names the ablation")
-    parser.add_argument("--markdown", action="store_true", help="print the table, and measure nothing")
-    given = parser.parse_args(arguments)
-    if not given.markdown:
-        if not available():
-            sys.exit("the data are not there: set LIMBECK_DATA to their folder")
-        if bool(given.set) != bool(given.tag):
-            sys.exit("an ablation needs both --set and --tag")
-        for seed in given.seeds:
-            for name in given.sets:
-                run(name, seed, dict(map(parse_assignment, given.set)), given.tag)
-    table()
-
-
 if __name__ == "__main__":
-    main()
+    go_through(__doc__, SETS, run, table, table)

@@ -10,19 +10,18 @@ pictures.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from _data import PICTURE_SETS, PictureSplit, available, picture_split
+from _data import PICTURE_SETS, PictureSplit, picture_split
+from _grid import go_through
 from _models import PeakMemory
 from _results import append, held, read
 from torch.nn import functional as F
@@ -30,7 +29,6 @@ from torch.nn import functional as F
 import limbeck
 from limbeck import metrics
 from limbeck.calibrate import Calibrator
-from limbeck.config import parse_assignment
 from limbeck.data.images import PictureItems, decode_mask
 from limbeck.data.layouts import find_pictures
 from limbeck.evaluate import evaluate
@@ -93,9 +91,9 @@ def row_of(values: dict[str, float]) -> dict[str, object]:
     return {key: values.get(key, "") for key in KEYS}
 
 
-def run(name: str, seed: int, fields: Sequence[str], tag: str) -> None:
+def run(name: str, seed: int, fields: Mapping[str, Any], tag: str) -> None:
     """Measure what is missing of one set with one seed."""
-    config = configure("reverse-distillation", dict(map(parse_assignment, fields)))
+    config = configure("reverse-distillation", dict(fields))
     note = {"set": name, "seed": seed, "tag": tag}
     with tempfile.TemporaryDirectory() as place:
         split = picture_split(name, seed, Path(place))
@@ -188,28 +186,5 @@ def markdown() -> None:
         print(f"| {name} | {model + (f', {tag}' if tag else '')} | {len(mine)} | " + " | ".join(cells) + " |")
 
 
-def main() -> None:
-    """Measure what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", default=list(PICTURE_SETS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="for an ablation")
-    parser.add_argument("--tag", default="", help="names the ablation")
-    parser.add_argument("--markdown", action="store_true", help="print the table of the docs, and measure nothing")
-    arguments = parser.parse_args()
-    if arguments.markdown:
-        markdown()
-        return
-    if not available():
-        sys.exit("the data are not there: set LIMBECK_DATA to their folder")
-    if bool(arguments.set) != bool(arguments.tag):
-        sys.exit("an ablation needs both --set and --tag")
-    for seed in arguments.seeds:
-        for name in arguments.sets:
-            run(name, seed, arguments.set, arguments.tag)
-            print(f"done: {name}, seed {seed} {arguments.tag}", flush=True)
-    table()
-
-
 if __name__ == "__main__":
-    main()
+    go_through(__doc__, list(PICTURE_SETS), run, table, markdown)

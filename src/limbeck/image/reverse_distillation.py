@@ -1,7 +1,7 @@
 """Reverse distillation: a frozen encoder, a one-class code, and a decoder that re-creates the encoder's features.
 
 Learned on good pictures alone. Where a picture is anomalous the encoder's features change and their re-creation stays
-near normal: the angle between both is the anomaly map.
+near normal: how far both are apart is the anomaly map.
 
 Deng and Li, "Anomaly detection via reverse distillation from one-class embedding", CVPR 2022, arXiv 2201.10703.
 """
