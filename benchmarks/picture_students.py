@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from _results import append
+from picture_speed import session_of
 
 from limbeck.fitting import configure
 from limbeck.graph import to_onnx
@@ -40,13 +40,6 @@ BUILD: dict[str, Any] = {
 }
 
 
-def session_of(graph: bytes) -> Any:
-    """Open a graph on one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
 def teacher_alone(model: FeatureMatching, example: np.ndarray) -> bytes:
     """Return the graph of the teacher, whose time every other holds too."""
     names = [f"scale{k}" for k in range(len(model.shapes))]
@@ -65,7 +58,7 @@ def measure(teacher: str, size: int, calls: int) -> list[dict[str, object]]:
             graphs["teacher alone"] = teacher_alone(model, example)
         graphs[name], _ = export(model, example, method)
         learned[name] = sum(p.numel() for p in model.student.parameters())
-    sessions = {name: session_of(graph) for name, graph in graphs.items()}
+    sessions = {name: session_of(graph, 1) for name, graph in graphs.items()}
     times: dict[str, list[float]] = {name: [] for name in sessions}
     for i in range(-3, calls):
         for name, session in sessions.items():
