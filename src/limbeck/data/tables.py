@@ -113,7 +113,10 @@ def open_table(source: Any, spec: TableSpec | None = None, text: tuple[str | Non
     path = Path(source)
     if not path.exists():
         raise InputError(
-            f"there is no file or folder {str(source)!r}", expected="a table", got="nothing", fix="check the path"
+            f"there is no file or folder {str(source)!r}",
+            expected="a table or pictures",
+            got="nothing",
+            fix="check the path",
         )
     suffix, files = _files_of(path)
     try:
