@@ -143,9 +143,11 @@ def test_checkpoints_come_by_the_clock_and_at_the_end(tmp_path, monkeypatch, sec
     from limbeck.image import train as module
 
     now, saved = [0.0], []
-    save = module._State.save
+    write = module.write_checkpoint
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(module._State, "save", lambda self, file: (saved.append(len(self.losses)), save(self, file)))
+    monkeypatch.setattr(
+        module, "write_checkpoint", lambda file, state: (saved.append(len(state["losses"])), write(file, state))
+    )
 
     def tick(step):
         now[0] += 1

@@ -8,6 +8,7 @@ Deng and Li, "Anomaly detection via reverse distillation from one-class embeddin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -52,9 +53,13 @@ class ReverseDistillationModel(FeatureMatching):
 
     def loss(self, images: Tensor | None, targets: list[Tensor]) -> Tensor:
         """Return the loss of a batch; pictures are not needed."""
-        seen = mix(targets, self.share) if self.student.training else targets
-        outputs = self.outputs(images, seen)
-        return feature_loss(self.wanted(targets), outputs, self.config.loss, self.mining) / self.times
+        return self.loss_towards(targets, targets)
+
+    def loss_towards(self, wanted: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
+        """Return the loss of a batch whose features are to be re-created as others, scale by scale."""
+        seen = mix(features, self.share) if self.student.training else features
+        outputs = self.outputs(None, seen)
+        return feature_loss(self.wanted(wanted), outputs, self.config.loss, self.mining) / self.times
 
 
 def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDistillationModel:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from limbeck.image.config import PictureConfig
 from limbeck.image.features import Features
 from limbeck.outputs import new_file
 
-__all__ = ["Learner", "batches", "train"]
+__all__ = ["Learner", "Learning", "batches", "batches_in_an_epoch", "train", "write_checkpoint"]
 
 
 class Learner(Protocol):
@@ -71,36 +72,92 @@ def train(
     list of float
         Mean loss of each hundredth of the steps.
     """
-    state = _State(learner.student, _optimiser(learner.student, config))
+    learning = Learning(learner.student, config)
     checkpoint = workdir / "checkpoint.pt"
-    state.resume(checkpoint)
+    if checkpoint.exists():
+        learning.load_state_dict(torch.load(checkpoint, weights_only=True))
     best = held is not None and config.keep == "best"
-    learner.student.train()
     saved = time.monotonic()
-    each = _each(len(chosen), config.batch)
-    for step, places in batches(len(chosen), config.batch, config.steps, seed, len(state.losses)):
-        if config.schedule == "cosine":
-            for group in state.optimiser.param_groups:
-                group["lr"] = config.rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed * 1_000_003 + step)  # of dropout: what a resumed run draws too
-            loss = _loss(learner, features, chosen[places])
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimiser.step()
-        state.losses.append(float(loss.detach()))
-        on_step(Step("learning", step + 1, config.steps, {"loss": state.losses[-1]}))
+    each = batches_in_an_epoch(len(chosen), config.batch)
+    for step, places in batches(len(chosen), config.batch, config.steps, seed, len(learning.losses)):
+        loss = learning.step(partial(_loss, learner, features, chosen[places]), seed)
+        on_step(Step("learning", step + 1, config.steps, {"loss": loss}))
         if best and held is not None and ((step + 1) % each == 0 or step + 1 == config.steps):
-            state.judge(_mean_loss(learner, features, held, config.batch))
+            learning.judge(_mean_loss(learner, features, held, config.batch))
         if time.monotonic() - saved >= config.checkpoint and step + 1 < config.steps:
-            state.save(checkpoint)
+            write_checkpoint(checkpoint, learning.state_dict())
             saved = time.monotonic()
-    state.save(checkpoint)
-    if state.best is not None:
-        learner.student.load_state_dict(state.best)
-    learner.student.eval()
-    parts = np.array_split(np.array(state.losses), min(100, len(state.losses)))
-    return [float(part.mean()) for part in parts]
+    write_checkpoint(checkpoint, learning.state_dict())
+    return learning.finish()
+
+
+class Learning:
+    """A student on its way: all that a stopped run needs to go on.
+
+    Parameters
+    ----------
+    student : Module
+        Changed in place.
+    config : PictureConfig
+        Optimiser, rate, decay, schedule.
+    steps : int, optional
+        At which the schedule ends; by default the configuration's.
+    """
+
+    def __init__(self, student: nn.Module, config: PictureConfig, steps: int | None = None) -> None:
+        self.student, self.config, self.steps = student.train(), config, steps or config.steps
+        self.optimiser = _optimiser(student, config)
+        self.losses: list[float] = []
+        self.best: dict[str, Tensor] | None = None
+        self.lowest = math.inf
+
+    def step(self, loss: Callable[[], Tensor], seed: int) -> float:
+        """Take a step down a loss, which is returned; dropout draws what it would in a run that was not stopped."""
+        done = len(self.losses)
+        if self.config.schedule == "cosine":
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.config.rate * 0.5 * (1 + math.cos(math.pi * done / self.steps))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed * 1_000_003 + done)
+            value = loss()
+        self.optimiser.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.losses.append(float(value.detach()))
+        return self.losses[-1]
+
+    def judge(self, loss: float) -> None:
+        """Keep the weights if they are the best so far."""
+        if loss < self.lowest:
+            self.lowest = loss
+            self.best = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
+
+    def finish(self) -> list[float]:
+        """Take the best weights, if any were kept, and return the mean loss of each hundredth of the steps."""
+        if self.best is not None:
+            self.student.load_state_dict(self.best)
+        self.student.eval()
+        parts = np.array_split(np.array(self.losses), min(100, len(self.losses)))
+        return [float(part.mean()) for part in parts]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights, optimiser, losses, and the best weights so far."""
+        return {
+            "student": self.student.state_dict(), "optimiser": self.optimiser.state_dict(), "losses": self.losses,
+            "best": self.best, "lowest": self.lowest,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        self.student.load_state_dict(state["student"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.losses, self.best, self.lowest = state["losses"], state["best"], state["lowest"]
+
+
+def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    with new_file(file, overwrite=True) as partial_file:
+        torch.save(state, partial_file)
 
 
 def _optimiser(student: nn.Module, config: PictureConfig) -> torch.optim.Optimizer:
@@ -123,7 +180,7 @@ def _mean_loss(learner: Learner, features: Features, held: NDArray[np.int64], ba
     return total / len(held)
 
 
-def _each(n: int, size: int) -> int:
+def batches_in_an_epoch(n: int, size: int) -> int:
     """Return the number of batches in an epoch."""
     return max(1, n // size + (n % size > 1))
 
@@ -134,7 +191,7 @@ def batches(n: int, size: int, steps: int, seed: int, first: int = 0) -> Iterato
     Each epoch is a new order of all pictures. A last batch of one picture, on which batch normalisation fails where the
     code has one pixel, joins the batch before it; a picture that is alone comes twice.
     """
-    each = _each(n, size)
+    each = batches_in_an_epoch(n, size)
     order, epoch = np.empty(0, np.int64), -1
     for step in range(first, steps):
         if step // each != epoch:
@@ -143,36 +200,3 @@ def batches(n: int, size: int, steps: int, seed: int, first: int = 0) -> Iterato
         place = step % each
         stop = len(order) if place == each - 1 else (place + 1) * size
         yield step, order[place * size : stop]
-
-
-class _State:
-    """All that a stopped run needs to go on: weights, optimiser, losses, and the best weights so far."""
-
-    def __init__(self, student: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        self.student, self.optimiser = student, optimiser
-        self.losses: list[float] = []
-        self.best: dict[str, Tensor] | None = None
-        self.lowest = math.inf
-
-    def judge(self, loss: float) -> None:
-        """Keep the weights if they are the best so far."""
-        if loss < self.lowest:
-            self.lowest = loss
-            self.best = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
-
-    def resume(self, checkpoint: Path) -> None:
-        """Take up a checkpoint, if there is one."""
-        if checkpoint.exists():
-            held = torch.load(checkpoint, weights_only=True)
-            self.student.load_state_dict(held["student"])
-            self.optimiser.load_state_dict(held["optimiser"])
-            self.losses, self.best, self.lowest = held["losses"], held["best"], held["lowest"]
-
-    def save(self, checkpoint: Path) -> None:
-        """Write a checkpoint, whole or not at all."""
-        held: dict[str, Any] = {
-            "student": self.student.state_dict(), "optimiser": self.optimiser.state_dict(), "losses": self.losses,
-            "best": self.best, "lowest": self.lowest,
-        }  # fmt: skip
-        with new_file(checkpoint, overwrite=True) as partial:
-            torch.save(held, partial)
