@@ -89,6 +89,19 @@ def test_without_attention_it_is_plain_pyramid_matching():
     assert model.loss(x, targets).item() == pytest.approx(wanted, rel=1e-4)
 
 
+@pytest.mark.parametrize("backbone", ["efficientnet-lite0", "resnet18", "vgg16_bn"])
+def test_a_student_is_used_as_it_learned(backbone):
+    """Running statistics are those of its weights within dozens of steps, for it learns for hundreds."""
+    student = build_model(settings(backbone=backbone, taps="", size=32, attention="none"), seed=0).student.double()
+    x = torch.randn(8, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        for _ in range(100):
+            learning = student.train()(x)
+        used = student.eval()(x)
+    for a, b in zip(learning, used, strict=True):
+        assert distance(a, b).mean() < 0.1
+
+
 @pytest.mark.parametrize("attention", ["residual", "after"])
 def test_what_the_next_stage_sees(attention):
     backbone = build("resnet18", ["layer1", "layer2"])

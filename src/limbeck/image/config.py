@@ -89,11 +89,8 @@ class ResidualAttentionConfig(PictureConfig):
     """Every knob of pyramid matching with residual attention."""
 
     loss: str = knob("l2norm", "distance of features: global, local or l2norm", one_of("global", "local", "l2norm"))
-    batch: int = knob(32, "pictures in a step", at_least(2))
-    optimiser: str = knob("sgd", "adam (AdamW, betas 0.5 and 0.999) or sgd (momentum 0.9)", one_of("adam", "sgd"))
-    rate: float = knob(0.4, "learning rate", between(1e-6, 1))
-    decay: float = knob(1e-4, "weight decay", between(0, 1))
-    schedule: str = knob("constant", "of the rate: constant or cosine", one_of("constant", "cosine"))
+    steps: int = knob(600, "batches to learn from", at_least(1))
+    batch: int = knob(8, "pictures in a step", at_least(2))
     keep: str = knob(
         "best",
         "the weights that are kept: the last, or the best = lowest loss of the pictures held out",

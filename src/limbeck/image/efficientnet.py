@@ -16,7 +16,7 @@ from torch.nn import functional as F
 __all__ = ["LiteBlock", "LitePlan", "lite_plan", "lite_steps"]
 
 STEM = 32
-EPSILON, MOMENTUM = 1e-3, 0.01
+EPSILON = 1e-3
 #         repeats, kernel, stride, expansion, channels
 STAGES = (
     (1, 3, 1, 1, 16),
@@ -132,4 +132,6 @@ class _SamePadding(nn.Module):
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=EPSILON, momentum=MOMENTUM)
+    # The authors let the running statistics move by a hundredth a step, for runs of 100,000 steps. A student learns for
+    # hundreds: it would be used with statistics of weights that it no longer has.
+    return nn.BatchNorm2d(channels, eps=EPSILON)

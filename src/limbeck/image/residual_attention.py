@@ -33,6 +33,7 @@ __all__ = ["Gate", "GatedStudent", "ResidualAttention", "ResidualAttentionModel"
 
 METHOD = "residual-attention"
 NARROW = 16  # channels between the taps of the narrow student
+STRIDES = (4, 8, 16)  # of the taps, where none are named: those of STPM, for small targets and students that learn fast
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # of its stages, at strides 1, 2, 4, 8, 16: VGG-16's
 
 
@@ -230,7 +231,8 @@ def build_model(config: ResidualAttentionConfig, *, seed: int) -> ResidualAttent
         If the weights cannot be had, or belong to another network.
     """
     architecture = find_architecture(config.backbone)
-    teacher = Teacher.load(config.backbone, config.taps, config.weights)
+    taps = config.taps or [t.name for t in architecture.taps if t.stride in STRIDES and not t.pooled]
+    teacher = Teacher.load(config.backbone, taps, config.weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if config.student == "narrow":
