@@ -321,6 +321,80 @@ def report(
 
 
 @_command
+def contaminate(
+    source: str,
+    *,
+    ratio: float,
+    out: Path,
+    label: str | None = None,
+    base: Literal["clean", "mixed"] = "clean",
+    overlap: bool = False,
+    fold: int = 0,
+    test: float | None = None,
+    normal: str | None = None,
+    no_masks: bool = False,
+    overwrite: bool = False,
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Make a dirty training set: good items with hidden anomalies among them, and the test that is left.
+
+    Parameters
+    ----------
+    source : str
+        Labelled pictures (a folder or a .txt list), or a table with a label column.
+    ratio : float
+        How many anomalies to hide, as a share of the clean items: from 0 to below 1.
+    out : Path
+        The folder to make: train, test, and the lists in contamination.json.
+    label : str
+        The label column of a table.
+    base : str
+        What the ratio is a share of: the clean items, or the mix of clean and hidden ones.
+    overlap : bool
+        Leave the hidden anomalies in the test as well.
+    fold : int
+        Seed of the draw; all methods see the same lists.
+    test : float
+        Share of the normal items to set aside for the test, where the source is not split. Default: 0.3.
+    normal : str
+        The label, or the folder of pictures, that means normal; every other one is then anomalous.
+    no_masks : bool
+        Do not pair and copy masks.
+    overwrite : bool
+        Replace an earlier such folder.
+    json_ : bool
+        Print JSON.
+    """
+    from limbeck.data.contaminate import contaminate as run
+    from limbeck.data.noisy_split import LISTS
+
+    with progress() as on_step:
+        split = run(
+            source,
+            out,
+            ratio=ratio,
+            label=label,
+            base=base,
+            overlap=overlap,
+            fold=fold,
+            test=test,
+            normal=normal,
+            masks=not no_masks,
+            overwrite=overwrite,
+            on_step=on_step,
+        )
+    for note in split.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if json_:
+        print(json.dumps(split.facts() | {"notes": split.notes, "lists": str(out / LISTS)}, indent=1))
+        return
+    print(
+        f"train    {len(split.train):,} items, {len(split.added):,} of them hidden anomalies ({split.share:.2%})\n"
+        f"test     {len(split.test):,} items, {split.anomalies_left:,} of them anomalous\nlists    {out / LISTS}"
+    )
+
+
+@_command
 def methods(name: str | None = None, *, json_: Annotated[bool, Parameter(name="--json", negative=())] = False) -> None:
     """List the methods, or the configuration fields of one.
 
