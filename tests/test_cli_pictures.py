@@ -185,6 +185,7 @@ def test_the_whole_story(run, parts, tmp_path, out):
     [
         ("--method", "reverse-distillation", "--set", "dropout=0.2", "--set", "blocks=1,1"),
         ("--method", "residual-attention", "--set", "rate=0.05"),
+        ("--method", "cross-domain", "--set", "dropout=0.2", "--set", "blocks=1,1", "--set", "domains=2"),
     ],
     ids=lambda method: method[1],
 )
@@ -205,6 +206,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(run, parts, tmp_path, out, monke
     done = len(torch.load(found[0], weights_only=True)["losses"])
     assert 0 < done < steps
 
+    from limbeck.image import cross_domain
     from limbeck.image import train as loop
 
     begun, batches = [], loop.batches
@@ -213,7 +215,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(run, parts, tmp_path, out, monke
         begun.append(first)
         return batches(n, size, steps, seed, first)
 
-    monkeypatch.setattr(loop, "batches", spy)
+    for module in (loop, cross_domain):
+        monkeypatch.setattr(module, "batches", spy)
     fits(run(*arguments, "--out", package, "--resume"))
     fits(run(*arguments, "--out", out / "whole.limbeck"))
     assert begun == [done, 0]

@@ -11,6 +11,7 @@ from limbeck.data.columns import TableItems
 from limbeck.errors import ConfigError, InputError
 from limbeck.evaluate import evaluate
 from limbeck.fitting import CALIBRATION_MOST, set_aside
+from limbeck.image.config import CrossDomainConfig, ResidualAttentionConfig, ReverseDistillationConfig
 from limbeck.table_spec import Column, TableSpec
 from limbeck.tabular.config import MultiTeacherConfig
 
@@ -92,6 +93,15 @@ def test_progress_is_told(train):
 def test_wrong_configurations(train, config):
     with pytest.raises(ConfigError):
         limbeck.fit(train, label="fraud", config=config)
+
+
+@pytest.mark.parametrize("config", [ReverseDistillationConfig(), CrossDomainConfig(), ResidualAttentionConfig()])
+def test_a_configuration_says_its_method(train, config):
+    names = {"Rev": "reverse-distillation", "Cro": "cross-domain", "Res": "residual-attention"}
+    with pytest.raises(ConfigError, match=f"the method '{names[type(config).__name__[:3]]}' does not learn from"):
+        limbeck.fit(train, config=config)
+    with pytest.raises(ConfigError, match="this is not a configuration"):
+        limbeck.fit(train, label="fraud", config=config, method="multi-teacher")
 
 
 def test_items_keep_their_contract():

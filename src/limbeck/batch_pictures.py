@@ -22,7 +22,7 @@ from limbeck.heat import overlay, resize_map
 from limbeck.outputs import new_file, new_folder
 from limbeck.spec import for_pictures
 
-__all__ = ["score_pictures"]
+__all__ = ["is_maps", "score_pictures", "write_frame"]
 
 BATCH = 16
 
@@ -66,7 +66,7 @@ def score_pictures(
         if items.skipped:
             names = ", ".join(list(items.skipped)[:5]) + (", ..." if len(items.skipped) > 5 else "")
             warnings.warn(f"{len(items.skipped)} pictures cannot be read: {names}", LimbeckWarning, stacklevel=3)
-        _write(pl.concat(parts) if parts else _EMPTY, partial, out.suffix.lower())
+        write_frame(pl.concat(parts) if parts else _EMPTY, partial, out.suffix.lower())
     return done
 
 
@@ -99,7 +99,8 @@ def _write_map(folder: Path, picture: Picture, scores: NDArray[np.float32], thre
     Image.fromarray(resize_map(scores, decoded.shape[:2])).save(place.with_name(place.name + ".tiff"))
 
 
-def _write(frame: pl.DataFrame, path: Path, suffix: str) -> None:
+def write_frame(frame: pl.DataFrame, path: Path, suffix: str) -> None:
+    """Write a frame as ``.parquet``, ``.csv`` or ``.jsonl``."""
     if suffix == ".parquet":
         frame.write_parquet(path)
     elif suffix == ".csv":

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from limbeck.errors import InputError
 
-__all__ = ["Affine", "Calibrator", "fit_affine", "sigmoid"]
+__all__ = ["Affine", "Calibrator", "fit_affine", "outlier_cut", "sigmoid"]
 
 Floats = NDArray[np.float64]
+NORMAL_MAD = 1.4826  # standard deviation of a normal distribution, relative to its median absolute deviation
 
 
 def sigmoid(log_odds: ArrayLike) -> Floats:
@@ -108,6 +109,40 @@ def fit_affine(score: ArrayLike, label: ArrayLike, *, spread: float = np.inf, st
             break
     slope, intercept = back @ w
     return Affine(float(slope), float(intercept))
+
+
+def outlier_cut(score: ArrayLike, deviations: float = 3.0) -> float:
+    """Return the score above which items of a mostly normal set are taken for anomalies.
+
+    The median, plus so many robust standard deviations of the scores above it: those below say nothing of a tail to the
+    right. As long as most items are normal, a few anomalies, however far away, hardly move it.
+
+    Parameters
+    ----------
+    score : array-like, shape (n,)
+        Raw scores; n at least 1.
+    deviations : float
+        In standard deviations of a normal distribution; of one, 3 takes 1 normal item in 740.
+
+    Returns
+    -------
+    float
+        At least the median.
+
+    Examples
+    --------
+    >>> outlier_cut([1.0, 2.0, 3.0, 4.0, 5.0, 90.0, 95.0]) < 90
+    True
+
+    References
+    ----------
+    Leys et al., "Detecting outliers: do not use standard deviation around the mean, use absolute deviation around the
+    median", Journal of Experimental Social Psychology, 2013.
+    """
+    s = np.asarray(score, dtype=np.float64)
+    middle = float(np.median(s))
+    above = s[s > middle] - middle
+    return middle + deviations * NORMAL_MAD * float(np.median(above)) if above.size else middle
 
 
 @dataclass(frozen=True)

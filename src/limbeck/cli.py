@@ -321,6 +321,48 @@ def report(
 
 
 @_command
+def suspects(
+    package: Path,
+    *,
+    out: Path | None = None,
+    top: int = 20,
+    overwrite: bool = False,
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """List the training pictures that look anomalous, of a package that was made of a dirty set.
+
+    Parameters
+    ----------
+    package : Path
+        A package of a method for dirty training sets.
+    out : Path
+        A .parquet, .csv or .jsonl file for the whole list.
+    top : int
+        How many to print.
+    overwrite : bool
+        Replace an existing file.
+    json_ : bool
+        Print JSON.
+    """
+    from limbeck.suspects import suspects as listed
+    from limbeck.suspects import write_suspects
+
+    detector = _load(package)
+    frame = listed(detector)
+    if out is not None:
+        write_suspects(detector, out, overwrite=overwrite)
+    if json_:
+        print(json.dumps(frame.head(max(0, top)).to_dicts(), indent=1))
+        return
+    print(f"{frame['suspected'].sum():,} of {len(frame):,} training pictures look anomalous\n")
+    words = {True: "yes", False: "no"}
+    rows = [(r, i, f"{s:.4g}", words[y], words[c]) for r, i, s, y, c in frame.head(max(0, top)).iter_rows()]
+    print_table(("rank", "picture", "score", "suspected", "set aside"), rows)
+    if out is not None:
+        print(f"list     {out}")
+
+
+@_command
 def contaminate(
     source: str,
     *,

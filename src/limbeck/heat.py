@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from limbeck.errors import InputError
 
-__all__ = ["heat", "overlay", "resize_map"]
+__all__ = ["data_uri", "heat", "overlay", "resize_map"]
 
 # From no heat to the most, evenly spaced; lightness rises all the way, so that it reads in grey too.
 COLOURS = np.array(
     [[13, 8, 60], [84, 15, 110], [155, 40, 100], [215, 70, 65], [246, 125, 20], [252, 190, 45], [252, 250, 165]], float
 )
+HEIGHT = 224  # most pixels of a picture in a page
 OPAQUE = 0.75  # of the heat where it is strongest
 WARM, HOT = 0.5, 2.0  # of the threshold: where heat begins to be seen, and where it is full
 
@@ -90,3 +94,13 @@ def overlay(picture: NDArray[np.uint8], scores: NDArray[np.float32], threshold: 
     colour = COLOURS[low] + (COLOURS[low + 1] - COLOURS[low]) * (place - low)[..., None]
     share = (OPAQUE * np.minimum(1, 2 * warmth))[..., None]
     return np.asarray(grey[..., None] * (1 - share) + colour * share).round().astype(np.uint8)
+
+
+def data_uri(picture: NDArray[np.uint8]) -> str:
+    """Return a picture, (h, w) or (h, w, 3), as a page can hold it: a JPEG of at most 224 pixels in height."""
+    image = Image.fromarray(picture)
+    if image.height > HEIGHT:
+        image = image.resize((max(1, round(image.width * HEIGHT / image.height)), HEIGHT), Image.Resampling.BILINEAR)
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()

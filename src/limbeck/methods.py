@@ -16,6 +16,7 @@ class Method:
     distiller: str  # "module:Class"
     config: str  # "module:Class" of its frozen dataclass, readable without torch
     summary: str
+    dirty: bool = False  # whether anomalies may hide among what it learns from
 
 
 METHODS: dict[str, Method] = {
@@ -39,5 +40,13 @@ METHODS: dict[str, Method] = {
         distiller="limbeck.image.residual_attention:ResidualAttention",
         config="limbeck.image.config:ResidualAttentionConfig",
         summary="pictures of good parts: a student goes its frozen teacher's way, and gates what it sees",
+    ),
+    "cross-domain": Method(
+        source="pictures",
+        labels=False,
+        dirty=True,
+        distiller="limbeck.image.cross_domain:CrossDomain",
+        config="limbeck.image.config:CrossDomainConfig",
+        summary="pictures of which some are bad, unknown which: students of domains teach one of them all",
     ),
 }

@@ -150,7 +150,21 @@ def summarise(detector: Detector, evaluation: Evaluation | None = None) -> dict[
         "items": items,
         "item": items.removesuffix("s"),
         "gallery": [] if evaluation is None else gallery(detector, evaluation),
+        "suspects": _suspects(training.get("suspects")),
         "config": [(k, _plain(v)) for k, v in detector.artefact.config.items()],
+    }
+
+
+def _suspects(held: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Say which training pictures look anomalous; None where the method asks no such question."""
+    if held is None:
+        return None
+    rows = held["pictures"]
+    return {
+        "found": sum(row["suspected"] for row in rows),
+        "total": len(rows),
+        "cut": f"{held['cut']:.4g}",
+        "shown": [(i, row, f"{row['score']:.4g}") for i, row in enumerate(rows, 1) if "picture" in row],
     }
 
 

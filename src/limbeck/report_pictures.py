@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from limbeck.data.images import decode
 from limbeck.detector import Detector
 from limbeck.errors import InputError
 from limbeck.evaluate import Evaluation, Pictures
-from limbeck.heat import overlay
+from limbeck.heat import data_uri, overlay
 from limbeck.pixel_metrics import pro_curve
 
 __all__ = ["curve_of_regions", "gallery"]
 
-MOST, HEIGHT = 24, 224  # pictures shown, and their height in pixels
+MOST = 24  # pictures shown
+GREY = 224  # size of what stands for a picture that is gone, in pixels
 LIMIT = 0.3  # false-positive rate to which the curve of regions is drawn
 
 
@@ -53,16 +51,16 @@ def _shown(detector: Detector, evaluation: Evaluation, shown: Pictures, i: int) 
     try:
         decoded = _eight_bit(decode(picture.path))
     except InputError:  # gone since it was measured
-        decoded = np.full((HEIGHT, HEIGHT), 128, np.uint8)
+        decoded = np.full((GREY, GREY), 128, np.uint8)
     mask = None if shown.masks is None or picture.mask is None else shown.masks[i]
     return {
         "id": picture.id,
         "what": what,
         "defect": picture.defect if bad else "",
         "score": f"{score:.4g}",
-        "picture": _uri(decoded),
-        "map": _uri(overlay(decoded, shown.maps[i], detector.threshold)),
-        "mask": "" if mask is None else _uri(mask.astype(np.uint8) * 255),
+        "picture": data_uri(decoded),
+        "map": data_uri(overlay(decoded, shown.maps[i], detector.threshold)),
+        "mask": "" if mask is None else data_uri(mask.astype(np.uint8) * 255),
     }
 
 
@@ -82,13 +80,3 @@ def _eight_bit(picture: NDArray[Any]) -> NDArray[np.uint8]:
         return picture
     low, high = int(picture.min()), int(picture.max())
     return np.asarray((picture.astype(np.float64) - low) / max(1, high - low) * 255).astype(np.uint8)
-
-
-def _uri(picture: NDArray[np.uint8]) -> str:
-    """Return a small picture as a data URI."""
-    image = Image.fromarray(picture)
-    if image.height > HEIGHT:
-        image = image.resize((max(1, round(image.width * HEIGHT / image.height)), HEIGHT), Image.Resampling.BILINEAR)
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()

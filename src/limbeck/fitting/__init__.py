@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 import limbeck
 from limbeck import config as configuration
-from limbeck.calibrate import Calibrator
+from limbeck.calibrate import Calibrator, outlier_cut
 from limbeck.contracts import Artefact, Card, Distiller, Items, OnStep, Step, ignore
 from limbeck.detector import Detector
 from limbeck.errors import ConfigError, LimbeckWarning, require_training
 from limbeck.fitting.pictures import are_pictures, prepare_pictures
 from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE, Prepared
+from limbeck.fitting.suspects import said_of, suspects_of
 from limbeck.fitting.tables import FEW_ANOMALIES, FEWEST_ANOMALIES, prepare_table, set_aside
 from limbeck.methods import METHODS
 from limbeck.runtime import scorer_for
@@ -50,13 +51,20 @@ def configure(method: str, values: Any = None) -> Any:
             f"there is no method {method!r}", expected="one of " + ", ".join(METHODS), got=method, fix="limbeck methods"
         )
     wanted = configuration.config_class(METHODS[method].config)
-    if isinstance(values, wanted):
+    if type(values) is wanted:
         return configuration.replace(values, dataclasses.asdict(values))
     if values is not None and not isinstance(values, Mapping):
         raise ConfigError(
             "this is not a configuration", expected=f"a mapping of fields, or {wanted.__name__}", got=repr(values)
         )
     return configuration.replace(wanted(), values or {})
+
+
+def _method_of(config: Any) -> str | None:
+    """Return the method that a configuration is of; None of a mapping, which does not say."""
+    if not dataclasses.is_dataclass(config):
+        return None
+    return next((n for n, m in METHODS.items() if type(config) is configuration.config_class(m.config)), None)
 
 
 def fit(
@@ -139,7 +147,7 @@ def fit(
     _check_arguments(alpha, seed, id, workdir)
     require_training()
     kind = "pictures" if are_pictures(source) else "table"
-    method = method or DEFAULTS[kind]
+    method = method or _method_of(config) or DEFAULTS[kind]
     chosen = configure(method, config)
     _check_method(method, kind)
     if kind == "pictures":
@@ -167,8 +175,16 @@ def fit(
         artefact = distiller.fit(prepared.learn, seed=seed, workdir=Path(workdir), on_step=on_step)
     scorer = scorer_for(artefact)
     score, y = _scored(scorer, prepared.calibration, PICTURES if kind == "pictures" else BATCH)
+    cut = outlier_cut(score)
+    if METHODS[method].dirty:
+        score, y = _usual(score, y, cut, prepared.notes)
     calibrator = Calibrator.fit(score, y, probabilities=prepared.labelled)
     promised, raised = _promise(alpha, calibrator)
+    if METHODS[method].dirty:
+        threshold = calibrator.threshold(promised)
+        suspects = suspects_of(scorer, prepared, cut=cut, threshold=threshold, shown=chosen.shown, on_step=on_step)
+        artefact = dataclasses.replace(artefact, training=artefact.training | {"suspects": suspects})
+        prepared.notes.append(said_of(suspects))
     card = _card(prepared, artefact, seed, calibrator, promised, raised)
     return Detector(artefact, scorer, calibrator, promised, card)
 
@@ -210,6 +226,19 @@ def _scored(scorer: Any, items: Items, size: int) -> tuple[NDArray[np.float32], 
         scores.append(scorer(batch.x).score)
         labels.append(np.maximum(batch.label, 0))  # pictures without a label were given as good ones
     return np.concatenate(scores), np.concatenate(labels)
+
+
+def _usual(
+    score: NDArray[np.float32], y: NDArray[np.int8], cut: float, notes: list[str]
+) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """Leave out of calibration what scores like an anomaly: a dirty set's would raise the threshold."""
+    usual = score <= cut
+    if not usual.all():
+        notes.append(
+            f"{(~usual).sum():,} of {usual.size:,} calibration pictures score like anomalies and do not count: the "
+            "false-alarm rate is promised as far as the others are normal"
+        )
+    return score[usual], y[usual]
 
 
 def _check_arguments(alpha: Any, seed: Any, id: Any, workdir: Any) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from limbeck.config import at_least, between, knob, one_of, share
 
-__all__ = ["PictureConfig", "ResidualAttentionConfig", "ReverseDistillationConfig"]
+__all__ = ["CrossDomainConfig", "PictureConfig", "ResidualAttentionConfig", "ReverseDistillationConfig"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,49 @@ class ReverseDistillationConfig(PictureConfig):
     mining: str = knob("none", "places that count less: none, zscore or quantile", one_of("none", "zscore", "quantile"))
     mining_level: float = knob(0.9, "of mining: standard deviations above the mean, or a quantile", between(-10, 10))
     mining_factor: float = knob(0.1, "of mining: what is left of an easy place's gradient", share)
+
+
+@dataclass(frozen=True)
+class CrossDomainConfig(ReverseDistillationConfig):
+    """Every knob of cross-domain distillation."""
+
+    # the domains
+    policy: str = knob(
+        "share",
+        "division: share = the suspects are split, the rest is in every domain; trim = each domain without its "
+        "suspects; random = split alone",
+        one_of("share", "trim", "random"),
+    )
+    domains: int = knob(4, "domains, each with a student of its own", between(2, 16))
+    suspects: float = knob(0.2, "share of the pictures that is suspected, in the end", between(0, 0.9))
+    suspects_first: float = knob(0.5, "share that is suspected at first", between(0, 0.9))
+    judge: str = knob(
+        "global",
+        "who suspects: the global student, the students outside of a picture's domain, or a memory of the teacher's "
+        "features",
+        one_of("global", "outside", "memory"),
+    )
+    warm_up: float = knob(0.1, "share of the steps in which every picture is trusted, and domains are random", share)
+    divisions: int = knob(4, "how often the pictures are divided, evenly after the warm-up", at_least(1))
+    domain_students: str = knob(
+        "small", "students of the domains: small, or the same as the global one", one_of("small", "same")
+    )
+
+    # what the global student is told
+    aggregate: str = knob(
+        "mean",
+        "of the domains' students: mean, median of each place, or agreement",
+        one_of("mean", "median", "agreement"),
+    )
+    confident: str = knob(
+        "pseudo",
+        "what is wanted of a picture that is no suspect: its pseudo-normal features, its own (teacher), or fading "
+        "from its own to the pseudo-normal ones",
+        one_of("pseudo", "teacher", "fading"),
+    )
+
+    # the suspicion list
+    shown: int = knob(24, "most suspicious pictures that the package keeps, small, for its report", between(0, 1000))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -93,7 +93,16 @@ class FeatureMatching(nn.Module):
         return score, whole
 
 
-def distil(model: FeatureMatching, items: Items, *, method: str, seed: int, workdir: Path, on_step: OnStep) -> Artefact:
+def distil(
+    model: FeatureMatching,
+    items: Items,
+    *,
+    method: str,
+    seed: int,
+    workdir: Path,
+    on_step: OnStep,
+    learn: Callable[..., list[float]] = train,
+) -> Artefact:
     """Bring a model from good pictures to an artefact: teach, learn, find the footing, export.
 
     Parameters
@@ -110,6 +119,8 @@ def distil(model: FeatureMatching, items: Items, *, method: str, seed: int, work
         Of unfinished work: features, checkpoint.
     on_step : callable
         Called as the work goes on.
+    learn : callable
+        How the student learns: takes and returns what `train` does.
 
     Returns
     -------
@@ -126,7 +137,7 @@ def distil(model: FeatureMatching, items: Items, *, method: str, seed: int, work
     for done in features.fill():
         on_step(Step("teaching", done, features.kept))
     learned, held = _split(len(features), config.held_out, seed)
-    curve = train(model, features, learned, config, seed=seed, workdir=store, on_step=on_step, held=held)
+    curve = learn(model, features, learned, config, seed=seed, workdir=store, on_step=on_step, held=held)
     find_footing(model, features, held)
     on_step(Step("exporting", 0, 1))
     graph, difference = export(model, next(iter(items.batches(4))).x, method)

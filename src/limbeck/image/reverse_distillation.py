@@ -62,7 +62,9 @@ class ReverseDistillationModel(FeatureMatching):
         return feature_loss(self.wanted(wanted), outputs, self.config.loss, self.mining) / self.times
 
 
-def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDistillationModel:
+def build_model(
+    config: ReverseDistillationConfig, *, seed: int, teacher: Teacher | None = None
+) -> ReverseDistillationModel:
     """Build teacher and student.
 
     Parameters
@@ -71,6 +73,8 @@ def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDisti
         Every knob.
     seed : int
         Of the student's first weights.
+    teacher : Teacher, optional
+        One that is there already, of the same configuration.
 
     Returns
     -------
@@ -85,7 +89,7 @@ def build_model(config: ReverseDistillationConfig, *, seed: int) -> ReverseDisti
         If the weights cannot be had, or belong to another network.
     """
     architecture = find_architecture(config.backbone)
-    teacher = Teacher.load(config.backbone, config.taps, config.weights)
+    teacher = teacher or Teacher.load(config.backbone, config.taps, config.weights)
     taps = teacher.backbone.taps
     codes = CODES[architecture.halved if config.halved == "auto" else config.halved]
     deepest = taps[-1].stride * (1 + max(codes))

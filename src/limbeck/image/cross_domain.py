@@ -1,0 +1,276 @@
+"""Cross-domain distillation: a dirty training set, no label, and one student that learns what is normal in all of it.
+
+The pictures are divided into domains with fewer anomalies, each with a student of reverse distillation. A student that
+never saw an anomaly re-creates something normal in its place: what such students make of a picture, its pseudo-normal
+features, is what the global student is to re-create. The domains' students are then thrown away; what is left costs
+what reverse distillation costs.
+
+Liu et al., "Fully unsupervised anomaly detection via cross-domain distillation", 2025, arXiv 2508.18007, of which the
+abstract alone could be had: what it leaves open is a reconstruction, and a field of `CrossDomainConfig`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limbeck.contracts import Artefact, Distiller, Items, OnStep, Step, ignore
+from limbeck.image.config import CrossDomainConfig
+from limbeck.image.domains import divide, groups, outside
+from limbeck.image.features import Features
+from limbeck.image.maps import TOP
+from limbeck.image.matching import distil, find_footing
+from limbeck.image.memory import memory_scores
+from limbeck.image.reverse_distillation import ReverseDistillationModel, build_model
+from limbeck.image.train import Learning, batches, batches_in_an_epoch, write_checkpoint
+
+__all__ = ["CrossDomain", "Course", "build_domain_models", "pseudo_normal"]
+
+METHOD = "cross-domain"
+AT_ONCE = 32  # pictures
+Places = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def build_domain_models(model: ReverseDistillationModel, config: CrossDomainConfig, *, seed: int) -> list[Any]:
+    """Build a student for each domain, beside the global one's teacher.
+
+    Parameters
+    ----------
+    model : ReverseDistillationModel
+        The global student, and the teacher.
+    config : CrossDomainConfig
+        Every knob.
+    seed : int
+        Of the first weights; each student has others.
+
+    Returns
+    -------
+    list of ReverseDistillationModel
+        One a domain.
+    """
+    changes: dict[str, Any] = {}
+    if config.domain_students == "small":
+        changes = {"halved": "yes", "blocks": ("1",) * (len(model.teacher.taps) + 1)}
+    own = replace(config, **changes)
+    return [build_model(own, seed=seed * 1009 + 1 + k, teacher=model.teacher) for k in range(config.domains)]
+
+
+def pseudo_normal(outputs: Sequence[Sequence[Tensor]], seen_by: Tensor, how: str) -> list[Tensor]:
+    """Aggregate what students make of pictures that they never saw.
+
+    Parameters
+    ----------
+    outputs : sequence of sequences of tensors
+        Of each student the features of each scale, (n, c, h, w).
+    seen_by : Tensor of bool, shape (students, n)
+        Whose word counts for a picture; at least one's.
+    how : str
+        "mean", "median" at each place, or "agreement": a mean in which a student weighs less the farther it is from the
+        others.
+
+    Returns
+    -------
+    list of tensors, (n, c, h, w)
+        Each student's contribution has unit length a picture and scale, since a loss of angles leaves its length open.
+    """
+    wanted = []
+    for scale in zip(*outputs, strict=True):
+        each = torch.stack([o / o.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1) for o in scale])
+        if how == "median":
+            hidden = each.masked_fill(~seen_by.view(*seen_by.shape, 1, 1, 1), torch.nan)
+            wanted.append(hidden.nanmedian(0).values)
+            continue
+        weight = seen_by.float()
+        if how == "agreement":
+            weight = weight * _agreement(each, weight)
+        weight = weight / weight.sum(0)
+        wanted.append((each * weight.view(*weight.shape, 1, 1, 1)).sum(0))
+    return wanted
+
+
+def _agreement(each: Tensor, weight: Tensor) -> Tensor:
+    """Return how near each student is to the mean of all, (students, n), in (0, 1]."""
+    middle = (each * weight.view(*weight.shape, 1, 1, 1)).sum(0) / weight.sum(0).view(-1, 1, 1, 1)
+    off = (each - middle).flatten(2).square().sum(2)
+    usual = (off * weight).sum(0) / weight.sum(0)
+    return torch.exp(-off / usual.clamp_min(1e-12))
+
+
+class Course:
+    """How the students of the domains and the global one learn, turn about.
+
+    Parameters
+    ----------
+    domains : sequence of ReverseDistillationModel
+        One a domain.
+    config : CrossDomainConfig
+        Every knob.
+
+    Attributes
+    ----------
+    history : list of dict
+        Of each division: after how many steps, the share of suspects, the size of each domain.
+    """
+
+    def __init__(self, domains: Sequence[ReverseDistillationModel], config: CrossDomainConfig) -> None:
+        self.domains, self.config = list(domains), config
+        self.history: list[dict[str, Any]] = []
+
+    def run(
+        self,
+        model: ReverseDistillationModel,
+        features: Features,
+        chosen: Places,
+        config: CrossDomainConfig,
+        *,
+        seed: int,
+        workdir: Path,
+        on_step: OnStep,
+        held: Places,
+    ) -> list[float]:
+        """Teach all students; the global one, `model`'s, is the result. The arguments are those of `train`."""
+        final, *others = (Learning(m.student, config) for m in (model, *self.domains))
+        checkpoint, n = workdir / "checkpoint.pt", len(chosen)
+        group = groups(n, config.domains, seed)
+        members, suspected = divide("random", group, config.domains, None, 0.0)
+        if checkpoint.exists():
+            state = torch.load(checkpoint, weights_only=True)
+            final.load_state_dict(state)
+            for learning, kept in zip(others, state["domains"], strict=True):
+                learning.load_state_dict(kept)
+            members, suspected, self.history = state["members"].numpy(), state["suspected"].numpy(), state["history"]
+        turns = self._turns(batches_in_an_epoch(n, config.batch))
+        saved = time.monotonic()
+        for step, places in batches(n, config.batch, config.steps, seed, len(final.losses)):
+            if step in turns:
+                score = self._judge(model, features, chosen, held, members, seed)
+                share = _suspects(config, step)
+                members, suspected = divide(config.policy, group, config.domains, score, share)
+                self.history.append({"step": step, "suspects": share, "pictures": members.sum(1).tolist()})
+            for k, learning in enumerate(others):
+                for part in _batches_of_domain(np.flatnonzero(members[k]), n, config.batch, step, (seed, k)):
+                    targets = features[chosen[part]]
+                    learning.step(partial(self.domains[k].loss_towards, targets, targets), seed)
+            targets = features[chosen[places]]
+            wanted = self._wanted(targets, members[:, places], suspected[places], step)
+            loss = final.step(partial(model.loss_towards, wanted, targets), seed)
+            on_step(Step("learning", step + 1, config.steps, {"loss": loss}))
+            if time.monotonic() - saved >= config.checkpoint or step + 1 == config.steps:
+                state = final.state_dict() | {"domains": [o.state_dict() for o in others], "history": self.history}
+                state |= {"members": torch.from_numpy(members), "suspected": torch.from_numpy(suspected)}
+                write_checkpoint(checkpoint, state)
+                saved = time.monotonic()
+        return final.finish()
+
+    def _turns(self, epoch: int) -> set[int]:
+        """Return the steps before which the pictures are divided anew: whole epochs, evenly from the warm-up's end."""
+        config = self.config
+        first = config.warm_up * config.steps
+        places = first + np.arange(config.divisions) * (config.steps - first) / config.divisions
+        return {max(1, round(place / epoch)) * epoch for place in places}
+
+    def _wanted(self, targets: list[Tensor], members: Bools, suspected: Bools, step: int) -> list[Tensor]:
+        """Return what the global student is to re-create: a picture's own features, or its pseudo-normal ones."""
+        config = self.config
+        own = 1.0 if step < config.warm_up * config.steps else _own(config, step)
+        if own == 1.0 and (step < config.warm_up * config.steps or not suspected.any()):
+            return targets
+        share = torch.from_numpy(np.where(suspected, 0.0, own)).float().view(-1, 1, 1, 1)
+        pseudo = self._pseudo(targets, members)
+        return [
+            share * t / t.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1) + (1 - share) * p
+            for t, p in zip(targets, pseudo, strict=True)
+        ]
+
+    def _pseudo(self, targets: list[Tensor], members: Bools) -> list[Tensor]:
+        """Return the pseudo-normal features of pictures, of which it is known in which domains they are."""
+        outputs: list[list[Tensor]] = []
+        for m in self.domains:
+            m.student.eval()
+            with torch.no_grad():
+                made = list(m.outputs(None, targets))
+            m.student.train()
+            outputs += [made[i : i + len(targets)] for i in range(0, len(made), len(targets))]
+        times = len(outputs) // len(self.domains)
+        seen_by = torch.from_numpy(np.repeat(outside(members), times, 0))
+        return pseudo_normal(outputs, seen_by, self.config.aggregate)
+
+    def _judge(
+        self,
+        model: ReverseDistillationModel,
+        features: Features,
+        chosen: Places,
+        held: Places,
+        members: Bools,
+        seed: int,
+    ) -> NDArray[np.float64]:
+        """Return how anomalous each picture is held to be: the mean of the highest 1 % of its map."""
+        if self.config.judge == "memory":
+            return memory_scores(features, chosen, seed=seed)
+        model.student.eval()
+        find_footing(model, features, held)
+        score = np.empty(len(chosen))
+        with torch.no_grad():
+            for start in range(0, len(chosen), AT_ONCE):
+                places = slice(start, start + AT_ONCE)
+                targets = features[chosen[places]]
+                made = (
+                    model.outputs(None, targets)
+                    if self.config.judge == "global"
+                    else model.wanted(self._pseudo(targets, members[:, places]))
+                )
+                pixels = model.map(model.wanted(targets), made)[1].flatten(1)
+                score[places] = pixels.topk(max(1, round(TOP * pixels.shape[1]))).values.mean(1).numpy()
+        model.student.train()
+        return score
+
+
+def _suspects(config: CrossDomainConfig, step: int) -> float:
+    """Return the share of suspects: it shrinks to its last value by the middle of the steps, as trust grows."""
+    progress = min(1.0, 2 * step / config.steps)
+    return config.suspects_first + (config.suspects - config.suspects_first) * progress
+
+
+def _own(config: CrossDomainConfig, step: int) -> float:
+    """Return the share of its own features in what is wanted of a picture that is no suspect."""
+    return {"pseudo": 0.0, "teacher": 1.0, "fading": 1 - step / config.steps}[config.confident]
+
+
+def _batches_of_domain(members: Places, n: int, size: int, step: int, seed: tuple[int, int]) -> list[Places]:
+    """Return the batches of a domain that fall to a step: one pass over it in each pass over all n pictures."""
+    each = batches_in_an_epoch(n, size)
+    epoch, place = divmod(step, each)
+    order = np.random.default_rng((*seed, epoch)).permutation(members)
+    parts = np.array_split(order, max(1, round(len(order) / size)))
+    return parts[place * len(parts) // each : (place + 1) * len(parts) // each]
+
+
+@final
+class CrossDomain(Distiller):
+    """`cross-domain`: pictures of which some are anomalous, nobody knows which; an artefact out.
+
+    Parameters
+    ----------
+    config : CrossDomainConfig
+        Every knob.
+    """
+
+    def __init__(self, config: CrossDomainConfig) -> None:
+        self.config = config
+
+    def fit(self, items: Items, *, seed: int, workdir: Path, on_step: OnStep = ignore) -> Artefact:
+        """Learn from pictures; see `Distiller.fit`."""
+        model = build_model(self.config, seed=seed)
+        course = Course(build_domain_models(model, self.config, seed=seed), self.config)
+        artefact = distil(model, items, method=METHOD, seed=seed, workdir=workdir, on_step=on_step, learn=course.run)
+        return replace(artefact, training=artefact.training | {"domains": course.history})

@@ -1,0 +1,327 @@
+"""Cross-domain distillation: who teaches whom what, and that nothing of the domains is left."""
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from limbeck.config import replace
+from limbeck.contracts import ignore
+from limbeck.data.picture_arrays import ArrayItems
+from limbeck.errors import ConfigError
+from limbeck.image import cross_domain as module
+from limbeck.image import matching
+from limbeck.image.config import CrossDomainConfig, ReverseDistillationConfig
+from limbeck.image.cross_domain import Course, CrossDomain, build_domain_models, pseudo_normal
+from limbeck.image.features import Features
+from limbeck.image.memory import memory_scores
+from limbeck.image.reverse_distillation import ReverseDistillation, build_model
+from limbeck.picture_spec import PictureSpec
+
+QUICK = {
+    "backbone": "resnet18", "weights": "random", "taps": "layer1,layer2", "blocks": "1,1,1", "size": 32,
+    "steps": 12, "batch": 4, "checkpoint": 1e6, "domains": 3, "domain_students": "same",
+}  # fmt: skip
+COMMON = {f.name for f in dataclasses.fields(ReverseDistillationConfig)}
+
+
+def settings(**values):
+    return replace(CrossDomainConfig(), QUICK | values)
+
+
+def pictures(n, size=32, seed=0):
+    """Blurred noise: no two pictures are alike."""
+    noise = np.random.default_rng(seed).normal(128, 400, (n, size, size))
+    for _ in range(4):
+        noise = sum(np.roll(noise, k, axis) for axis in (1, 2) for k in (-1, 0, 1)) / 6
+    return noise.clip(0, 255).astype(np.uint8)[..., None].repeat(3, 3)
+
+
+def items_of(n, size=32, odd=()):
+    """Return pictures of which those at some places are of other kinds: black and white stripes, this way or that."""
+    chosen = pictures(n, size)
+    for place in odd:
+        stripes = (np.arange(size) // (2 + place % 3) % 2 * 255).astype(np.uint8)
+        chosen[place] = np.broadcast_to(stripes[:, None] if place % 2 else stripes, (size, size))[..., None]
+    return ArrayItems(PictureSpec(size, size, 255), chosen)
+
+
+def course_of(config, seed=0):
+    model = build_model(config, seed=seed)
+    return model, Course(build_domain_models(model, config, seed=seed), config)
+
+
+def features_of(model, items, folder):
+    features = Features(items, model.targets, model.shapes, folder=folder, most_bytes=10**9, key="a")
+    list(features.fill())
+    return features
+
+
+def run(folder, config, n=16, seed=0, on_step=ignore):
+    folder.mkdir(exist_ok=True)
+    model, course = course_of(config, seed)
+    features = features_of(model, items_of(n), folder)
+    learned, held = np.arange(n - 4), np.arange(n - 4, n)
+    curve = course.run(model, features, learned, config, seed=seed, workdir=folder, on_step=on_step, held=held)
+    return model, course, curve
+
+
+def same(a, b):
+    return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+
+
+@pytest.fixture
+def stored(monkeypatch):
+    """Spare the seconds of an export: the graph is the student's state instead, byte for byte."""
+
+    def export(model, *_):
+        states = {**model.student.state_dict(), "slope": model.map.slope, "shift": model.map.shift}
+        return b"".join(v.numpy().tobytes() for v in states.values()), 0.0
+
+    monkeypatch.setattr(matching, "export", export)
+
+
+# pseudo-normal features
+
+
+def outputs_of(students, n=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [[torch.randn(n, 3, 4, 4, generator=generator), torch.randn(n, 5, 2, 2, generator=generator)]
+            for _ in range(students)]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["mean", "median", "agreement"])
+def test_a_contribution_has_unit_length_and_those_who_saw_the_picture_are_silent(how):
+    outputs = outputs_of(3)
+    seen_by = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]], dtype=torch.bool)  # one student a picture
+    wanted = pseudo_normal(outputs, seen_by, how)
+    for k, scale in enumerate(wanted):
+        assert torch.allclose(scale.flatten(1).norm(dim=1), torch.ones(4))
+        for picture, student in enumerate((0, 1, 2, 2)):
+            theirs = outputs[student][k][picture]
+            assert torch.allclose(scale[picture], theirs / theirs.norm(), atol=1e-6)
+
+
+def test_a_loud_student_weighs_no_more_and_mean_and_median_are_numpys():
+    outputs, everyone = outputs_of(3), torch.ones(3, 4, dtype=torch.bool)
+    loud = [[100 * scale for scale in outputs[0]], *outputs[1:]]
+    for how, oracle in (("mean", np.mean), ("median", np.median)):
+        wanted = pseudo_normal(outputs, everyone, how)
+        assert all(
+            torch.allclose(a, b, atol=1e-6) for a, b in zip(wanted, pseudo_normal(loud, everyone, how), strict=True)
+        )
+        for k, scale in enumerate(wanted):
+            each = [
+                o[k].numpy() / np.linalg.norm(o[k].numpy().reshape(4, -1), axis=1)[:, None, None, None] for o in outputs
+            ]
+            np.testing.assert_allclose(scale.numpy(), oracle(each, axis=0), atol=1e-6)
+
+
+def test_agreement_hears_the_odd_one_out_least():
+    (usual,), everyone = outputs_of(1), torch.ones(4, 4, dtype=torch.bool)
+    odd = [-scale for scale in usual]
+    wanted = pseudo_normal([usual, usual, usual, odd], everyone, "agreement")
+    mean = pseudo_normal([usual, usual, usual, odd], everyone, "mean")
+    for scale, agreed, averaged in zip(usual, wanted, mean, strict=True):
+        target = scale / scale.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        assert (agreed - target).norm() < 0.5 * (averaged - target).norm()
+
+
+# who teaches whom
+
+
+def test_students_begin_with_weights_of_their_own_and_share_one_teacher():
+    model, course = course_of(settings())
+    assert len(course.domains) == 3 and all(m.teacher is model.teacher for m in course.domains)
+    first = [next(m.student.parameters()) for m in (model, *course.domains)]
+    assert not any(torch.equal(a, b) for i, a in enumerate(first) for b in first[:i])
+
+
+def test_small_students_are_smaller_and_still_learn(tmp_path):
+    config = settings(domain_students="small", blocks="2,2,2")
+    model, course = course_of(config)
+    count = [sum(p.numel() for p in m.student.parameters()) for m in (model, *course.domains)]
+    assert max(count[1:]) < 0.6 * count[0]
+    run(tmp_path, config)
+
+
+def test_told_its_own_features_the_global_student_is_reverse_distillation_to_the_bit(tmp_path, stored):
+    """Nothing that the domains do, their number or their randomness, reaches a student that is told what RD is told."""
+    items = items_of(24)
+    config = settings(confident="teacher", suspects=0.0, suspects_first=0.0, dropout=0.2, halved="no")
+    plain = ReverseDistillationConfig(**{k: v for k, v in dataclasses.asdict(config).items() if k in COMMON})
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir(), (tmp_path / "c").mkdir()
+    across = CrossDomain(config).fit(items, seed=3, workdir=tmp_path / "a")
+    alone = ReverseDistillation(plain).fit(items, seed=3, workdir=tmp_path / "b")
+    assert across.onnx == alone.onnx and across.training["curves"] == alone.training["curves"]
+    told = CrossDomain(replace(config, {"confident": "pseudo"})).fit(items, seed=3, workdir=tmp_path / "c")
+    assert told.onnx != alone.onnx, "and one that is told pseudo-normal features is another"
+
+
+def test_the_graph_holds_no_student_of_a_domain(tmp_path):
+    config = settings(steps=4)
+    plain = ReverseDistillationConfig(**{k: v for k, v in dataclasses.asdict(config).items() if k in COMMON})
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    graphs = [
+        onnx.load_from_string(method.fit(items_of(12), seed=0, workdir=tmp_path / folder).onnx).graph
+        for folder, method in (("a", CrossDomain(config)), ("b", ReverseDistillation(plain)))
+    ]
+    shapes = [sorted(tuple(i.dims) for i in graph.initializer) for graph in graphs]
+    nodes = [sorted(node.op_type for node in graph.node) for graph in graphs]
+    assert shapes[0] == shapes[1] and nodes[0] == nodes[1]
+
+
+@pytest.mark.parametrize("policy", ["share", "trim", "random"])
+def test_each_student_learns_from_its_domain_alone_and_once_a_pass(tmp_path, monkeypatch, policy):
+    config = settings(policy=policy, steps=24, warm_up=0.25, divisions=2, suspects=0.4, suspects_first=0.4)
+    model, course = course_of(config)
+    features = features_of(model, items_of(16), tmp_path)
+    seen, now = [[] for _ in range(3)], []
+    for k, m in enumerate(course.domains):
+        original = m.loss_towards
+
+        def spy(wanted, targets, k=k, original=original):
+            seen[k].append((len(now), now_reading[0]))
+            return original(wanted, targets)
+
+        m.loss_towards = spy
+    now_reading = [None]
+    get = Features.__getitem__
+
+    def reading(self, places):
+        now_reading[0] = places
+        return get(self, places)
+
+    monkeypatch.setattr(Features, "__getitem__", reading)
+    divisions, divide = [], module.divide
+
+    def dividing(*arguments):
+        held, suspected = divide(*arguments)
+        divisions.append((len(now), held))
+        return held, suspected
+
+    monkeypatch.setattr(module, "divide", dividing)
+    course.run(
+        model, features, np.arange(12), config, seed=0, workdir=tmp_path, on_step=now.append, held=np.arange(12, 16)
+    )
+    assert [step for step, _ in divisions] == [0, 6, 15], "at random first, then after whole passes"
+    each = 3  # batches in a pass over 12 pictures
+    for start, held in divisions:
+        end = min([s for s, _ in divisions if s > start], default=24)
+        for epoch in range(start, end, each):
+            for k in range(3):
+                places = np.concatenate([p for step, p in seen[k] if epoch <= step < epoch + each])
+                assert sorted(places) == np.flatnonzero(held[k]).tolist()
+
+
+def test_what_is_wanted_of_a_picture(tmp_path):
+    """Its own features while all are trusted; then pseudo-normal ones, of suspects at once and of others as told."""
+    config = settings(warm_up=0.5, confident="fading")
+    model, course = course_of(config)
+    targets = [t.clone() for t in model.targets(torch.from_numpy(pictures(4)))]
+    members = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 1]], bool)
+    suspected = np.array([True, False, True, True])
+    assert course._wanted(targets, members, suspected, 5) is targets
+    pseudo = course._pseudo(targets, members)
+    unit = [t / t.flatten(1).norm(dim=1).view(-1, 1, 1, 1) for t in targets]
+    for got, p, t in zip(course._wanted(targets, members, suspected, 9), pseudo, unit, strict=True):
+        assert torch.allclose(got[suspected], p[suspected], atol=1e-6)
+        assert torch.allclose(got[1], 0.25 * t[1] + 0.75 * p[1], atol=1e-6)
+    assert all(m.student.training for m in course.domains), "left as they learn"
+    with torch.no_grad():
+        course.domains[0].student.eval()
+        alone = course.domains[0].outputs(None, targets)
+    before = course._pseudo(targets, members)
+    for scale, own in zip(before, alone, strict=True):  # picture 3: students 0 and 1 never saw it; picture 0: 1 and 2
+        assert not torch.allclose(scale[0], own[0] / own[0].norm(), atol=1e-3)
+
+
+def test_who_judges(tmp_path):
+    """The global student judges by its own map; students outside of the domain by that of what they make together."""
+    config, members = settings(), np.eye(3, dtype=bool)[:, np.arange(12) % 3]
+    items, every, held = items_of(12), np.arange(12), np.arange(4)
+    for judge in ("global", "outside"):
+        model, course = course_of(replace(config, {"judge": judge}))
+        folder = tmp_path / judge
+        folder.mkdir()
+        features = features_of(model, items, folder)
+        score = course._judge(model, features, every, held, members, 0)
+        assert model.student.training and all(m.student.training for m in course.domains)
+        model.eval(), [m.eval() for m in course.domains]
+        targets = features[every]
+        with torch.no_grad():
+            made = [m.student(targets) for m in ([model] if judge == "global" else course.domains)]
+            if judge == "outside":
+                made = [pseudo_normal(made, torch.from_numpy(~members), "mean")]
+            maps = model.map(targets, made[0])[1].flatten(1).numpy()
+        np.testing.assert_allclose(score, np.sort(maps)[:, -round(0.01 * 32 * 32) :].mean(1), rtol=1e-4)
+
+
+def test_a_memory_finds_what_is_unlike_all_others_and_they_are_split(tmp_path, monkeypatch):
+    items, every = items_of(30, odd=(4, 17)), np.arange(30)
+    config = settings(judge="memory", suspects=0.1, suspects_first=0.1, steps=16, batch=8)
+    model, course = course_of(config)
+    features = features_of(model, items, tmp_path)
+    divisions, divide = [], module.divide
+    monkeypatch.setattr(module, "divide", lambda *a: divisions.append(divide(*a)) or divisions[-1])
+    course.run(model, features, every, config, seed=0, workdir=tmp_path, on_step=ignore, held=every[:8])
+    held, suspected = divisions[-1]
+    assert suspected[[4, 17]].all() and suspected.sum() == 3 and (held[:, [4, 17]].sum(0) == 1).all()
+
+
+def test_the_share_of_suspects_shrinks_by_the_middle(tmp_path):
+    config = settings(steps=24, warm_up=0.0, divisions=4, suspects=0.2, suspects_first=0.6)
+    _, course, _ = run(tmp_path, config)
+    shares = [d["suspects"] for d in course.history]
+    assert shares == sorted(shares, reverse=True) and shares[0] < 0.6 and shares[-1] == shares[-2] == 0.2
+    for d in course.history:
+        assert d["step"] % 3 == 0 and sum(d["pictures"]) == 3 * 12 - 2 * int(d["suspects"] * 12)
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
+    class Stopped(Exception):
+        pass
+
+    config = settings(steps=14, checkpoint=0.0, dropout=0.2, divisions=3)
+    whole, course, curve = run(tmp_path / "whole", config)
+    for stop in (2, 7, 13):
+
+        def stopping(step, stop=stop):
+            if step.done == stop:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            run(tmp_path / str(stop), config, on_step=stopping)
+        again, resumed, curve_again = run(tmp_path / str(stop), config)
+        assert same(whole.student, again.student) and curve == curve_again and course.history == resumed.history
+
+
+def test_another_seed_divides_otherwise(tmp_path, stored):
+    def fit(folder, seed):
+        (tmp_path / folder).mkdir()
+        return CrossDomain(settings()).fit(items_of(12), seed=seed, workdir=tmp_path / folder)
+
+    first = fit("a", 0)
+    assert fit("b", 0).onnx == first.onnx != fit("c", 1).onnx
+    assert first.method == "cross-domain" and len(first.training["domains"]) == 3
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_fewer_pictures_than_domains_can_be_learned(tmp_path, stored, n):
+    assert CrossDomain(settings(domains=8)).fit(items_of(n), seed=0, workdir=tmp_path).onnx
+
+
+@pytest.mark.parametrize("values", [{"domains": 1}, {"suspects": 0.95}, {"policy": "luck"}, {"judge": "me"}])
+def test_what_is_refused(values):
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        settings(**values)
+
+
+def test_memory_scores_are_the_same_each_time_and_find_the_odd_one(tmp_path):
+    items = items_of(20, odd=(3,))
+    model = build_model(settings(), seed=0)
+    features = features_of(model, items, tmp_path)
+    score = memory_scores(features, np.arange(20), seed=0)
+    assert score.argmax() == 3 and (score == memory_scores(features, np.arange(20), seed=0)).all()
