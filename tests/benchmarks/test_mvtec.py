@@ -45,12 +45,23 @@ def test_a_category_that_is_there_is_not_learned_again(data, tmp_path, monkeypat
     assert "bottle" not in capsys.readouterr().out
 
 
-def test_the_paper_recipe(monkeypatch):
-    config = mvtec.recipe(320, {}, default=False)
+def test_the_other_paper(data, tmp_path, capsys):
+    arguments = ("--categories", "screw", "--method", "residual-attention", *QUICK)
+    mvtec.main([str(data), "--out", str(tmp_path / "table.csv"), *arguments])
+    assert re.split(" +", capsys.readouterr().out.splitlines()[-1]) == ["published", "0.967", "0.979", ""]
+    config = mvtec.recipe("residual-attention", 320, {}, default=False)
+    assert (config.backbone, config.steps, config.batch, config.optimiser) == ("vgg16", 200 * 8, 32, "sgd")
+    assert (config.rate, config.decay, config.schedule, config.held_out) == (0.4, 1e-4, "constant", 0.2)
+    assert (config.attention, config.student, config.keep, config.taps) == ("residual", "same", "best", ())
+
+
+def test_the_paper_recipe():
+    config = mvtec.recipe("reverse-distillation", 320, {}, default=False)
     assert (config.backbone, config.steps, config.batch, config.rate) == ("wide_resnet50_2", 4000, 16, 0.005)
     assert (config.footing, config.schedule, config.held_out, config.decay) == ("none", "constant", 0.0, 0.0)
-    assert mvtec.recipe(209, {}, default=False).steps == 200 * 13  # 13 batches and one picture over
-    assert mvtec.recipe(320, {}, default=True).backbone == "efficientnet-lite0"
+    odd = mvtec.recipe("reverse-distillation", 209, {}, default=False)
+    assert odd.steps == 200 * 13, "13 batches and one picture over"
+    assert mvtec.recipe("reverse-distillation", 320, {}, default=True).backbone == "efficientnet-lite0"
 
 
 @pytest.mark.parametrize(
