@@ -37,6 +37,7 @@ __all__ = ["CrossDomain", "Course", "build_domain_models", "pseudo_normal"]
 
 METHOD = "cross-domain"
 AT_ONCE = 32  # pictures
+OWN = 7919  # between the seeds of the students, so that they drop and mix otherwise
 Places = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -160,7 +161,8 @@ class Course:
             for k, learning in enumerate(others):
                 for part in _batches_of_domain(np.flatnonzero(members[k]), n, config.batch, step, (seed, k)):
                     targets = features[chosen[part]]
-                    learning.step(partial(self.domains[k].loss_towards, targets, targets), seed)
+                    loss_of = partial(self.domains[k].loss_towards, targets, targets)
+                    learning.step(loss_of, seed + OWN * (k + 1), progress=step / config.steps)
             targets = features[chosen[places]]
             wanted = self._wanted(targets, members[:, places], suspected[places], step)
             loss = final.step(partial(model.loss_towards, wanted, targets), seed)

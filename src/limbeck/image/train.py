@@ -99,24 +99,26 @@ class Learning:
     student : Module
         Changed in place.
     config : PictureConfig
-        Optimiser, rate, decay, schedule.
-    steps : int, optional
-        At which the schedule ends; by default the configuration's.
+        Optimiser, rate, decay, schedule, steps.
     """
 
-    def __init__(self, student: nn.Module, config: PictureConfig, steps: int | None = None) -> None:
-        self.student, self.config, self.steps = student.train(), config, steps or config.steps
+    def __init__(self, student: nn.Module, config: PictureConfig) -> None:
+        self.student, self.config = student.train(), config
         self.optimiser = _optimiser(student, config)
         self.losses: list[float] = []
         self.best: dict[str, Tensor] | None = None
         self.lowest = math.inf
 
-    def step(self, loss: Callable[[], Tensor], seed: int) -> float:
-        """Take a step down a loss, which is returned; dropout draws what it would in a run that was not stopped."""
+    def step(self, loss: Callable[[], Tensor], seed: int, progress: float | None = None) -> float:
+        """Take a step down a loss, which is returned; dropout draws what it would in a run that was not stopped.
+
+        `progress`, from 0 to 1, is where the schedule stands: by default its own steps' share.
+        """
         done = len(self.losses)
+        progress = done / self.config.steps if progress is None else progress
         if self.config.schedule == "cosine":
             for group in self.optimiser.param_groups:
-                group["lr"] = self.config.rate * 0.5 * (1 + math.cos(math.pi * done / self.steps))
+                group["lr"] = self.config.rate * 0.5 * (1 + math.cos(math.pi * progress))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 1_000_003 + done)
             value = loss()
