@@ -24,7 +24,17 @@ from numpy.typing import ArrayLike, NDArray
 from limbeck.errors import ConfigError, InputError
 from limbeck.outputs import new_file
 
-__all__ = ["LISTS", "NoisySplit", "check_settings", "draw_order", "exact_share", "make_noisy_split", "read", "write"]
+__all__ = [
+    "ASIDE",
+    "LISTS",
+    "NoisySplit",
+    "check_settings",
+    "draw_order",
+    "exact_share",
+    "make_noisy_split",
+    "read",
+    "write",
+]
 
 SCHEMA = 1
 LISTS = "contamination.json"
