@@ -251,7 +251,7 @@ def test_results_are_the_same_in_every_format(run, picture_package, parts, out):
 def test_methods_and_fields(run):
     listed = json.loads(run("methods", "--json").stdout)
     assert [row["method"] for row in listed if row["source"] == "pictures"] == [
-        "reverse-distillation", "residual-attention"
+        "reverse-distillation", "residual-attention", "cross-domain"
     ]  # fmt: skip
     for name, wanted in (
         ("reverse-distillation", ReverseDistillationConfig),
