@@ -21,7 +21,7 @@ from limbeck.image.reverse_distillation import ReverseDistillation, build_model
 from limbeck.picture_spec import PictureSpec
 
 QUICK = {
-    "backbone": "resnet18", "weights": "random", "taps": "layer1,layer2", "blocks": "1,1,1", "size": 32,
+    "backbone": "resnet18", "weights": "random", "taps": "layer1", "blocks": "1,1", "size": 32,
     "steps": 12, "batch": 4, "checkpoint": 1e6, "domains": 3, "domain_students": "same",
 }  # fmt: skip
 COMMON = {f.name for f in dataclasses.fields(ReverseDistillationConfig)}
@@ -140,7 +140,7 @@ def test_students_begin_with_weights_of_their_own_and_share_one_teacher():
 
 
 def test_small_students_are_smaller_and_still_learn(tmp_path):
-    config = settings(domain_students="small", blocks="2,2,2")
+    config = settings(domain_students="small", blocks="3,3")
     model, course = course_of(config)
     count = [sum(p.numel() for p in m.student.parameters()) for m in (model, *course.domains)]
     assert max(count[1:]) < 0.6 * count[0]
@@ -286,7 +286,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
 
     config = settings(steps=14, checkpoint=0.0, dropout=0.2, divisions=3)
     whole, course, curve = run(tmp_path / "whole", config)
-    for stop in (2, 7, 13):
+    for stop in (4, 13):
 
         def stopping(step, stop=stop):
             if step.done == stop:
@@ -308,7 +308,7 @@ def test_another_seed_divides_otherwise(tmp_path, stored):
     assert first.method == "cross-domain" and len(first.training["domains"]) == 3
 
 
-@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("n", [1, 5])
 def test_fewer_pictures_than_domains_can_be_learned(tmp_path, stored, n):
     assert CrossDomain(settings(domains=8)).fit(items_of(n), seed=0, workdir=tmp_path).onnx
 

@@ -26,7 +26,7 @@ def memory_scores(features: Features, chosen: NDArray[np.int64], *, seed: int) -
     Parameters
     ----------
     features : Features
-        Of all pictures; the two deepest scales are used, at the finer one's size.
+        Of all pictures; the two deepest scales are used, or the only one, at the finer one's size.
     chosen : ndarray of int, shape (n,)
         The pictures.
     seed : int
@@ -61,8 +61,8 @@ def _nearest(places: Tensor, pictures: Tensor, memory: Tensor, owner: Tensor) ->
 
 def _places(features: list[Tensor]) -> Tensor:
     """Return a vector of each place, (n, places, channels): features of unit length, smoothed over 3 × 3."""
-    *_, finer, deepest = features
-    size = finer.shape[2:]
-    scales = [F.avg_pool2d(f, 3, 1, 1, count_include_pad=False) for f in (finer, deepest)]
+    chosen = features[-2:]
+    size = chosen[0].shape[2:]
+    scales = [F.avg_pool2d(f, 3, 1, 1, count_include_pad=False) for f in chosen]
     scales = [F.normalize(F.interpolate(f, size, mode="bilinear", align_corners=False), dim=1) for f in scales]
     return torch.cat(scales, 1).flatten(2).transpose(1, 2)
