@@ -162,7 +162,7 @@ class Course:
                 for part in _batches_of_domain(np.flatnonzero(members[k]), n, config.batch, step, (seed, k)):
                     targets = features[chosen[part]]
                     loss_of = partial(self.domains[k].loss_towards, targets, targets)
-                    learning.step(loss_of, seed + OWN * (k + 1), progress=step / config.steps)
+                    learning.step(loss_of, seed + OWN * (k + 1), at=step)
             targets = features[chosen[places]]
             wanted = self._wanted(targets, members[:, places], suspected[places], step)
             loss = final.step(partial(model.loss_towards, wanted, targets), seed)

@@ -109,16 +109,16 @@ class Learning:
         self.best: dict[str, Tensor] | None = None
         self.lowest = math.inf
 
-    def step(self, loss: Callable[[], Tensor], seed: int, progress: float | None = None) -> float:
+    def step(self, loss: Callable[[], Tensor], seed: int, at: int | None = None) -> float:
         """Take a step down a loss, which is returned; dropout draws what it would in a run that was not stopped.
 
-        `progress`, from 0 to 1, is where the schedule stands: by default its own steps' share.
+        `at` is the step at which the schedule stands, by default the number of steps taken so far.
         """
         done = len(self.losses)
-        progress = done / self.config.steps if progress is None else progress
+        at = done if at is None else at
         if self.config.schedule == "cosine":
             for group in self.optimiser.param_groups:
-                group["lr"] = self.config.rate * 0.5 * (1 + math.cos(math.pi * progress))
+                group["lr"] = self.config.rate * 0.5 * (1 + math.cos(math.pi * at / self.config.steps))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 1_000_003 + done)
             value = loss()
