@@ -1,5 +1,6 @@
 """Small data and one detector that many tests share; nothing here is slow twice."""
 
+import subprocess
 import warnings
 
 import numpy as np
@@ -11,6 +12,23 @@ from limbeck.data.transactions import transactions
 from limbeck.errors import LimbeckWarning
 
 QUICK = {"resamplers": ["none", "rus"], "folds": 2, "trees": 30, "steps": 400, "refit_below": 0, "measurements": 1}
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process: the same code, without the seconds of importing."""
+    from limbeck.cli import main
+
+    def run(*arguments):
+        code = 0
+        try:
+            main([str(a) for a in arguments])
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

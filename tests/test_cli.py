@@ -44,23 +44,6 @@ def limbeck(*arguments, cwd=None):
     )  # fmt: skip
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: the same code, without the seconds of importing."""
-    from limbeck.cli import main
-
-    def run(*arguments):
-        code = 0
-        try:
-            main([str(a) for a in arguments])
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, code, out, err)
-
-    return run
-
-
 def refused(result, *words):
     """One message, no traceback, and the words that a user needs."""
     said = result.stderr + result.stdout

@@ -1,5 +1,6 @@
 """`limbeck contaminate` as a stranger uses it: what it prints, what it leaves, one clear error for each mistake."""
 
+import functools
 import json
 import re
 import resource
@@ -15,20 +16,9 @@ from limbeck.data.transactions import transactions
 
 
 @pytest.fixture
-def run(capsys):
-    """Run a command in this process: the same code, without the seconds of importing."""
-    from limbeck.cli import main
-
-    def run(*arguments):
-        code = 0
-        try:
-            main(["contaminate", *map(str, arguments)])
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, code, out, err)
-
-    return run
+def run(run):
+    """Run `limbeck contaminate`."""
+    return functools.partial(run, "contaminate")
 
 
 def refused(result, *words):

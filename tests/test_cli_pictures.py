@@ -42,23 +42,6 @@ def surroundings(**values):
 
 
 @pytest.fixture
-def run(capsys):
-    """Run a command in this process: the same code, without the seconds of importing."""
-    from limbeck.cli import main
-
-    def run(*arguments):
-        code = 0
-        try:
-            main([str(a) for a in arguments])
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, code, out, err)
-
-    return run
-
-
-@pytest.fixture
 def no_learning(monkeypatch):
     """Whatever is refused is refused before anything is learned."""
 

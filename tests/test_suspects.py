@@ -1,7 +1,6 @@
 """The suspicion list: made of the finished model, the same numbers as it scores, for people and for programs."""
 
 import json
-import subprocess
 import warnings
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 import limbeck
 from limbeck.calibrate import outlier_cut
 from limbeck.checks import check_detector
-from limbeck.cli import main
 from limbeck.data.contaminate import contaminate
 from limbeck.data.images import PictureItems
 from limbeck.data.layouts import find_pictures
@@ -38,16 +36,6 @@ def detector(dirty):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LimbeckWarning)
         return limbeck.fit(dirty, method="cross-domain", config=QUICK, alpha=0.2)
-
-
-def run(capsys, *arguments):
-    code = 0
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as stop:
-        code = stop.code or 0
-    out, err = capsys.readouterr()
-    return subprocess.CompletedProcess(arguments, code, out, err)
 
 
 def test_the_list_is_every_training_picture_as_the_detector_scores_it(detector, dirty):
@@ -102,19 +90,19 @@ def test_the_report_of_other_methods_has_no_such_part(picture_detector, tmp_path
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
-def test_the_command(detector, tmp_path, capsys, suffix):
+def test_the_command(detector, tmp_path, run, suffix):
     detector.save(tmp_path / "x.limbeck")
     out = tmp_path / f"list.{suffix}"
-    said = run(capsys, "suspects", tmp_path / "x.limbeck", "--out", out, "--top", 3)
+    said = run("suspects", tmp_path / "x.limbeck", "--out", out, "--top", 3)
     assert said.returncode == 0, said.stderr
     frame = suspects(detector)
     assert f"{frame['suspected'].sum()} of {len(frame)} training pictures look anomalous" in said.stdout
     assert all(id in said.stdout for id in frame["id"][:3]) and frame["id"][3] not in said.stdout
     read = {"csv": pl.read_csv, "parquet": pl.read_parquet, "jsonl": pl.read_ndjson}[suffix](out)
     assert read.columns == frame.columns and read["id"].to_list() == frame["id"].to_list()
-    told = run(capsys, "suspects", tmp_path / "x.limbeck", "--top", 2, "--json")
+    told = run("suspects", tmp_path / "x.limbeck", "--top", 2, "--json")
     assert [row["id"] for row in json.loads(told.stdout)] == frame["id"][:2].to_list()
-    again = run(capsys, "suspects", tmp_path / "x.limbeck", "--out", out)
+    again = run("suspects", tmp_path / "x.limbeck", "--out", out)
     assert again.returncode == 1 and "--overwrite" in again.stderr
 
 
