@@ -14,7 +14,7 @@ from limbeck.evaluate import Evaluation, Pictures
 from limbeck.heat import data_uri, overlay
 from limbeck.pixel_metrics import pro_curve
 
-__all__ = ["curve_of_regions", "gallery"]
+__all__ = ["curve_of_regions", "gallery", "said_of_suspects"]
 
 MOST = 24  # pictures shown
 GREY = 224  # size of what stands for a picture that is gone, in pixels
@@ -61,6 +61,19 @@ def _shown(detector: Detector, evaluation: Evaluation, shown: Pictures, i: int) 
         "picture": data_uri(decoded),
         "map": data_uri(overlay(decoded, shown.maps[i], detector.threshold)),
         "mask": "" if mask is None else data_uri(mask.astype(np.uint8) * 255),
+    }
+
+
+def said_of_suspects(held: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Say which training pictures look anomalous; None where the method asks no such question."""
+    if held is None:
+        return None
+    rows = held["pictures"]
+    return {
+        "found": sum(row["suspected"] for row in rows),
+        "total": len(rows),
+        "cut": f"{held['cut']:.4g}",
+        "shown": [(i, row, f"{row['score']:.4g}") for i, row in enumerate(rows, 1) if "picture" in row],
     }
 
 

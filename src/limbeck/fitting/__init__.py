@@ -175,16 +175,14 @@ def fit(
         artefact = distiller.fit(prepared.learn, seed=seed, workdir=Path(workdir), on_step=on_step)
     scorer = scorer_for(artefact)
     score, y = _scored(scorer, prepared.calibration, PICTURES if kind == "pictures" else BATCH)
-    cut = outlier_cut(score)
     if METHODS[method].dirty:
+        cut = outlier_cut(score)
+        suspects = suspects_of(scorer, prepared, cut=cut, shown=chosen.shown, on_step=on_step)
+        artefact = dataclasses.replace(artefact, training=artefact.training | {"suspects": suspects})
+        prepared.notes.append(said_of(suspects))
         score, y = _usual(score, y, cut, prepared.notes)
     calibrator = Calibrator.fit(score, y, probabilities=prepared.labelled)
     promised, raised = _promise(alpha, calibrator)
-    if METHODS[method].dirty:
-        threshold = calibrator.threshold(promised)
-        suspects = suspects_of(scorer, prepared, cut=cut, threshold=threshold, shown=chosen.shown, on_step=on_step)
-        artefact = dataclasses.replace(artefact, training=artefact.training | {"suspects": suspects})
-        prepared.notes.append(said_of(suspects))
     card = _card(prepared, artefact, seed, calibrator, promised, raised)
     return Detector(artefact, scorer, calibrator, promised, card)
 

@@ -15,9 +15,7 @@ __all__ = ["said_of", "suspects_of"]
 AT_ONCE = 32  # pictures
 
 
-def suspects_of(
-    scorer: Scorer, prepared: Prepared, *, cut: float, threshold: float, shown: int, on_step: OnStep
-) -> dict[str, Any]:
+def suspects_of(scorer: Scorer, prepared: Prepared, *, cut: float, shown: int, on_step: OnStep) -> dict[str, Any]:
     """Judge the training set with the finished model.
 
     Parameters
@@ -27,9 +25,7 @@ def suspects_of(
     prepared : Prepared
         Pictures that were learned from, and those of the calibration.
     cut : float
-        Score above which a picture is suspected.
-    threshold : float
-        The detector's: what its maps are drawn by.
+        Score above which a picture is suspected, and by which its map is coloured.
     shown : int
         Of how many the picture and its map are kept, small.
     on_step : callable
@@ -54,7 +50,7 @@ def suspects_of(
         (batch,) = items.subset(np.array([place])).batches(1)
         maps = scorer(batch.x).map
         assert maps is not None
-        rows[i] |= {"picture": data_uri(batch.x[0]), "map": data_uri(overlay(batch.x[0], maps[0], threshold))}
+        rows[i] |= {"picture": data_uri(batch.x[0]), "map": data_uri(overlay(batch.x[0], maps[0], cut))}
     return {"cut": cut, "pictures": [rows[i] for i in order]}
 
 
