@@ -221,19 +221,20 @@ def test_what_is_wanted_of_a_picture(tmp_path):
     config = settings(warm_up=0.5, confident="fading")
     model, course = course_of(config)
     targets = [t.clone() for t in model.targets(torch.from_numpy(pictures(4)))]
-    members = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 1]], bool)
-    suspected = np.array([True, False, True, True])
-    assert course._wanted(targets, members, suspected, 5) is targets
-    pseudo = course._pseudo(targets, members)
+    course.members = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 1]], bool)
+    course.suspected = suspected = np.array([True, False, True, True])
+    every = np.arange(4)
+    assert course._wanted(targets, every, 5) is targets
+    pseudo = course._pseudo(targets, every)
     unit = [t / t.flatten(1).norm(dim=1).view(-1, 1, 1, 1) for t in targets]
-    for got, p, t in zip(course._wanted(targets, members, suspected, 9), pseudo, unit, strict=True):
+    for got, p, t in zip(course._wanted(targets, every, 9), pseudo, unit, strict=True):
         assert torch.allclose(got[suspected], p[suspected], atol=1e-6)
         assert torch.allclose(got[1], 0.25 * t[1] + 0.75 * p[1], atol=1e-6)
     assert all(m.student.training for m in course.domains), "left as they learn"
     with torch.no_grad():
         course.domains[0].student.eval()
         alone = course.domains[0].outputs(None, targets)
-    before = course._pseudo(targets, members)
+    before = course._pseudo(targets, every)
     for scale, own in zip(before, alone, strict=True):  # picture 3: students 0 and 1 never saw it; picture 0: 1 and 2
         assert not torch.allclose(scale[0], own[0] / own[0].norm(), atol=1e-3)
 
@@ -247,7 +248,8 @@ def test_who_judges(tmp_path):
         folder = tmp_path / judge
         folder.mkdir()
         features = features_of(model, items, folder)
-        score = course._judge(model, features, every, held, members, 0)
+        course.members = members
+        score = course._judge(model, features, every, held, 0)
         assert model.student.training and all(m.student.training for m in course.domains)
         model.eval(), [m.eval() for m in course.domains]
         targets = features[every]

@@ -119,12 +119,18 @@ class Course:
 
     Attributes
     ----------
+    members : ndarray of bool, shape (domains, n)
+        Which pictures each domain's student learns from now.
+    suspected : ndarray of bool, shape (n,)
+        The suspects.
     history : list of dict
         Of each division: after how many steps, the share of suspects, the size of each domain.
     """
 
     def __init__(self, domains: Sequence[ReverseDistillationModel], config: CrossDomainConfig) -> None:
         self.domains, self.config = list(domains), config
+        self.members: Bools = np.empty((config.domains, 0), bool)
+        self.suspected: Bools = np.empty(0, bool)
         self.history: list[dict[str, Any]] = []
 
     def run(
@@ -143,36 +149,54 @@ class Course:
         final, *others = (Learning(m.student, config) for m in (model, *self.domains))
         checkpoint, n = workdir / "checkpoint.pt", len(chosen)
         group = groups(n, config.domains, seed)
-        members, suspected = divide("random", group, config.domains, None, 0.0)
+        self.members, self.suspected = divide("random", group, config.domains, None, 0.0)
         if checkpoint.exists():
-            state = torch.load(checkpoint, weights_only=True)
-            final.load_state_dict(state)
-            for learning, kept in zip(others, state["domains"], strict=True):
-                learning.load_state_dict(kept)
-            members, suspected, self.history = state["members"].numpy(), state["suspected"].numpy(), state["history"]
+            self._take_up(torch.load(checkpoint, weights_only=True), final, others)
         turns = self._turns(batches_in_an_epoch(n, config.batch))
         saved = time.monotonic()
         for step, places in batches(n, config.batch, config.steps, seed, len(final.losses)):
             if step in turns:
-                score = self._judge(model, features, chosen, held, members, seed)
+                score = self._judge(model, features, chosen, held, seed)
                 share = _suspects(config, step)
-                members, suspected = divide(config.policy, group, config.domains, score, share)
-                self.history.append({"step": step, "suspects": share, "pictures": members.sum(1).tolist()})
-            for k, learning in enumerate(others):
-                for part in _batches_of_domain(np.flatnonzero(members[k]), n, config.batch, step, (seed, k)):
-                    targets = features[chosen[part]]
-                    loss_of = partial(self.domains[k].loss_towards, targets, targets)
-                    learning.step(loss_of, seed + OWN * (k + 1), at=step)
+                self.members, self.suspected = divide(config.policy, group, config.domains, score, share)
+                self.history.append({"step": step, "suspects": share, "pictures": self.members.sum(1).tolist()})
+            self._teach_domains(others, features, chosen, step, seed)
             targets = features[chosen[places]]
-            wanted = self._wanted(targets, members[:, places], suspected[places], step)
+            wanted = self._wanted(targets, places, step)
             loss = final.step(partial(model.loss_towards, wanted, targets), seed)
             on_step(Step("learning", step + 1, config.steps, {"loss": loss}))
             if time.monotonic() - saved >= config.checkpoint or step + 1 == config.steps:
-                state = final.state_dict() | {"domains": [o.state_dict() for o in others], "history": self.history}
-                state |= {"members": torch.from_numpy(members), "suspected": torch.from_numpy(suspected)}
-                write_checkpoint(checkpoint, state)
+                write_checkpoint(checkpoint, self._state(final, others))
                 saved = time.monotonic()
         return final.finish()
+
+    def _state(self, final: Learning, others: Sequence[Learning]) -> dict[str, Any]:
+        """Return all that a stopped run needs to go on."""
+        return final.state_dict() | {
+            "domains": [o.state_dict() for o in others],
+            "history": self.history,
+            "members": torch.from_numpy(self.members),
+            "suspected": torch.from_numpy(self.suspected),
+        }
+
+    def _take_up(self, state: dict[str, Any], final: Learning, others: Sequence[Learning]) -> None:
+        """Go on from where a run stopped."""
+        final.load_state_dict(state)
+        for learning, kept in zip(others, state["domains"], strict=True):
+            learning.load_state_dict(kept)
+        self.members, self.suspected = state["members"].numpy(), state["suspected"].numpy()
+        self.history = state["history"]
+
+    def _teach_domains(
+        self, others: Sequence[Learning], features: Features, chosen: Places, step: int, seed: int
+    ) -> None:
+        """Take the steps of the domains' students that fall to a step of the global one."""
+        for k, learning in enumerate(others):
+            members = np.flatnonzero(self.members[k])
+            for part in _batches_of_domain(members, len(chosen), self.config.batch, step, (seed, k)):
+                targets = features[chosen[part]]
+                loss_of = partial(self.domains[k].loss_towards, targets, targets)
+                learning.step(loss_of, seed + OWN * (k + 1), at=step)
 
     def _turns(self, epoch: int) -> set[int]:
         """Return the steps before which the pictures are divided anew: whole epochs, evenly from the warm-up's end."""
@@ -181,21 +205,21 @@ class Course:
         places = first + np.arange(config.divisions) * (config.steps - first) / config.divisions
         return {max(1, round(place / epoch)) * epoch for place in places}
 
-    def _wanted(self, targets: list[Tensor], members: Bools, suspected: Bools, step: int) -> list[Tensor]:
+    def _wanted(self, targets: list[Tensor], places: Places, step: int) -> list[Tensor]:
         """Return what the global student is to re-create: a picture's own features, or its pseudo-normal ones."""
-        config = self.config
-        own = 1.0 if step < config.warm_up * config.steps else _own(config, step)
-        if own == 1.0 and (step < config.warm_up * config.steps or not suspected.any()):
+        if step < self.config.warm_up * self.config.steps:
+            return targets
+        suspected, own = self.suspected[places], _own(self.config, step)
+        if own == 1.0 and not suspected.any():
             return targets
         share = torch.from_numpy(np.where(suspected, 0.0, own)).float().view(-1, 1, 1, 1)
-        pseudo = self._pseudo(targets, members)
         return [
             share * t / t.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1) + (1 - share) * p
-            for t, p in zip(targets, pseudo, strict=True)
+            for t, p in zip(targets, self._pseudo(targets, places), strict=True)
         ]
 
-    def _pseudo(self, targets: list[Tensor], members: Bools) -> list[Tensor]:
-        """Return the pseudo-normal features of pictures, of which it is known in which domains they are."""
+    def _pseudo(self, targets: list[Tensor], places: Places) -> list[Tensor]:
+        """Return the pseudo-normal features of pictures, of which their places among those learned from are known."""
         outputs: list[list[Tensor]] = []
         for m in self.domains:
             m.student.eval()
@@ -204,7 +228,7 @@ class Course:
             m.student.train()
             outputs += [made[i : i + len(targets)] for i in range(0, len(made), len(targets))]
         times = len(outputs) // len(self.domains)
-        seen_by = torch.from_numpy(np.repeat(outside(members), times, 0))
+        seen_by = torch.from_numpy(np.repeat(outside(self.members[:, places]), times, 0))
         return pseudo_normal(outputs, seen_by, self.config.aggregate)
 
     def _judge(
@@ -213,7 +237,6 @@ class Course:
         features: Features,
         chosen: Places,
         held: Places,
-        members: Bools,
         seed: int,
     ) -> NDArray[np.float64]:
         """Return how anomalous each picture is held to be: the mean of the highest 1 % of its map."""
@@ -224,12 +247,12 @@ class Course:
         score = np.empty(len(chosen))
         with torch.no_grad():
             for start in range(0, len(chosen), AT_ONCE):
-                places = slice(start, start + AT_ONCE)
+                places = np.arange(start, min(start + AT_ONCE, len(chosen)))
                 targets = features[chosen[places]]
                 made = (
                     model.outputs(None, targets)
                     if self.config.judge == "global"
-                    else model.wanted(self._pseudo(targets, members[:, places]))
+                    else model.wanted(self._pseudo(targets, places))
                 )
                 pixels = model.map(model.wanted(targets), made)[1].flatten(1)
                 score[places] = pixels.topk(max(1, round(TOP * pixels.shape[1]))).values.mean(1).numpy()
