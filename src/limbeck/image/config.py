@@ -99,7 +99,7 @@ class CrossDomainConfig(ReverseDistillationConfig):
     suspects: float = knob(0.2, "share of the pictures that is suspected, in the end", between(0, 0.9))
     suspects_first: float = knob(0.5, "share that is suspected at first", between(0, 0.9))
     judge: str = knob(
-        "global",
+        "outside",
         "who suspects: the global student, the students outside of a picture's domain, or a memory of the teacher's "
         "features",
         one_of("global", "outside", "memory"),
