@@ -249,7 +249,8 @@ def test_a_named_normal_value(run, tmp_path):
     ("arguments", "words"),
     [
         (("--label", "frod"), ("no column 'frod'", "did you mean 'fraud'")),
-        ((), ("needs labels", "--label")),
+        (("--method", "multi-teacher"), ("needs labels", "--label", "'committee' is taken")),
+        (("--method", "committee", "--label", "fraud"), ("'committee' learns without labels", "--ignore COLUMN")),
         (("--label", "fraud", "--set", "tres=5"), ("'tres'", "trees")),
         (("--label", "fraud", "--set", "trees=many"), ("'trees'", "int", "many")),
         (("--label", "fraud", "--set", "soft=2"), ("'soft'", "from 0 to 1")),

@@ -316,7 +316,7 @@ def test_a_method_for_another_kind_of_source(run, no_learning, parts, test_rows,
     result = run(
         "fit", tmp_path / "rows.parquet", "--method", "reverse-distillation", "--out", out / "x.limbeck", *FAST
     )
-    refused(result, "'reverse-distillation'", "got: a table", "'multi-teacher' is taken")
+    refused(result, "'reverse-distillation'", "got: a table", "'committee' is taken")
     assert names(out) == []
 
 

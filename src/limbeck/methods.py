@@ -27,6 +27,13 @@ METHODS: dict[str, Method] = {
         config="limbeck.tabular.config:MultiTeacherConfig",
         summary="a table with labels: many teachers on differently resampled data, one small student",
     ),
+    "committee": Method(
+        source="table",
+        labels=False,
+        distiller="limbeck.tabular.committee:OutlierCommittee",
+        config="limbeck.tabular.config:CommitteeConfig",
+        summary="a table without labels: five detectors of different views, one small student",
+    ),
     "reverse-distillation": Method(
         source="pictures",
         labels=False,

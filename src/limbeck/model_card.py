@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from limbeck.contracts import Artefact, Card
+from limbeck.methods import METHODS
 from limbeck.spec import InputSpec
 from limbeck.table_spec import TableSpec
 
@@ -33,6 +34,7 @@ def card_text(card: Card, artefact: Artefact, alpha: float) -> str:
     """
     table = isinstance(artefact.spec, TableSpec)
     noun = "rows" if table else "pictures"
+    kept = noun if table and not _labelled(card) else f"normal {noun}"
     lines = [
         f"# {card.name}",
         "",
@@ -50,7 +52,7 @@ def card_text(card: Card, artefact: Artefact, alpha: float) -> str:
         "## Threshold",
         "",
         f"{card.threshold:.6g}, for a promised false-alarm rate of {alpha:g}, from {card.n_calibration_normal:,} "
-        f"normal {noun} that no part of the model saw. The promise holds for new {noun} like those, and ends where "
+        f"{kept} that no part of the model saw. The promise holds for new {noun} like those, and ends where "
         "the data drifts.",
         "",
         *_metrics(card, artefact.training),
@@ -81,10 +83,17 @@ def _what(spec: InputSpec) -> str:
 
 
 def _data(card: Card, table: bool) -> str:
+    if table and not _labelled(card):
+        return f"{card.n_items:,} rows without labels, of which some may be anomalous"
     if table:
         share = card.n_anomalous / card.n_items
         return f"{card.n_items:,} labelled rows, {card.n_anomalous:,} of them anomalous ({share:.3%})"
     return f"{card.n_items:,} pictures, taken to be good: what is wrong with them is learned as normal"
+
+
+def _labelled(card: Card) -> bool:
+    """Say whether a method learns from labels; one that is not known here is taken to."""
+    return card.method not in METHODS or METHODS[card.method].labels
 
 
 def _metrics(card: Card, training: Mapping[str, Any]) -> list[str]:

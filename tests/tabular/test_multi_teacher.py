@@ -7,7 +7,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from limbeck.errors import ConfigError, InputError, LimbeckWarning
 from limbeck.network import Features, Network
-from limbeck.tabular import multi_teacher, rounds, workers
+from limbeck.tabular import multi_teacher, rounds, student, workers
 from limbeck.tabular.candidates import choose
 from limbeck.tabular.config import ROLES, MultiTeacherConfig
 from limbeck.tabular.multi_teacher import MultiTeacherClassifier, _held_out, distil
@@ -223,5 +223,5 @@ def test_the_parity_gate_allows_for_the_rounding_of_many_inputs(monkeypatch):
         places, none = np.arange(d), np.empty(0, np.int64)
         features = Features(places, np.zeros(d), np.ones(d), none, none, none)
         layers = (np.zeros((d, 1), np.float32),), (np.zeros(1, np.float32),)
-        multi_teacher.export(Network(features, *layers), np.zeros((8, d)))
+        student.export(Network(features, *layers), np.zeros((8, d)), "multi-teacher")
     assert allowed == pytest.approx([1e-5, 1e-5 * (800 / 64) ** 0.5])

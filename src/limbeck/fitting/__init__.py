@@ -20,7 +20,7 @@ from limbeck import config as configuration
 from limbeck.calibrate import Calibrator, outlier_cut
 from limbeck.contracts import Artefact, Card, Distiller, Items, OnStep, Step, ignore
 from limbeck.detector import Detector
-from limbeck.errors import ConfigError, LimbeckWarning, require_training
+from limbeck.errors import ConfigError, InputError, LimbeckWarning, require_training
 from limbeck.fitting.pictures import are_pictures, prepare_pictures
 from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE, Prepared
 from limbeck.fitting.suspects import said_of, suspects_of
@@ -39,7 +39,11 @@ __all__ = [
 ]
 
 LARGEST_SEED = 2_000_000_000  # what the libraries below take, with room for the seeds derived from it
-DEFAULTS = {"table": "multi-teacher", "pictures": "reverse-distillation"}
+DEFAULTS = {  # by kind of source, and whether there are labels
+    ("table", True): "multi-teacher",
+    ("table", False): "committee",
+    ("pictures", False): "reverse-distillation",
+}
 BATCH = 1 << 16  # calibration rows judged at once
 PICTURES = 32  # and pictures
 
@@ -82,7 +86,7 @@ def fit(
     workdir: str | Path | None = None,
     on_step: OnStep = ignore,
 ) -> Detector:
-    """Learn a detector: from a table with labels, or from pictures of good parts.
+    """Learn a detector: from a table, with labels or without, or from pictures of good parts.
 
     Fails on tables with fewer than five anomalies, on columns of dates or identifiers, on infinite values, and on
     fewer than two pictures: each with one error that says what to do.
@@ -97,7 +101,8 @@ def fit(
         Of a table: the label column, or the labels: 0 | 1, booleans, or texts of which some mean normal. Rows without
         a label are left out.
     method : str, optional
-        Default: "multi-teacher" for a table with labels, "reverse-distillation" for pictures.
+        Default: "multi-teacher" for a table with labels, "committee" for one without, "reverse-distillation" for
+        pictures.
     config : mapping or configuration, optional
         Fields of the method's configuration.
     alpha : float, in (0, 1)
@@ -147,11 +152,11 @@ def fit(
     _check_arguments(alpha, seed, id, workdir)
     require_training()
     kind = "pictures" if are_pictures(source) else "table"
-    method = method or _method_of(config) or DEFAULTS[kind]
-    chosen = configure(method, config)
-    _check_method(method, kind)
     if kind == "pictures":
         _refuse_columns(label, id, ignore_columns)
+    method = method or _method_of(config) or DEFAULTS[kind, label is not None]
+    chosen = configure(method, config)
+    _check_method(method, kind, label)
     on_step(Step("reading", 0, 1))
     if kind == "pictures":
         prepared = prepare_pictures(source, size=chosen.size, normal=normal, on_corrupt=on_corrupt, seed=seed)
@@ -187,15 +192,29 @@ def fit(
     return Detector(artefact, scorer, calibrator, promised, card)
 
 
-def _check_method(method: str, kind: str) -> None:
-    """Refuse a method for another kind of source, before anything is read."""
-    wanted = METHODS[method].source
-    if wanted != kind:
+def _check_method(method: str, kind: str, label: Any) -> None:
+    """Refuse a method for another kind of source, or for another use of labels, before anything is read."""
+    wanted, labelled = METHODS[method], label is not None
+    if wanted.source != kind:
         raise ConfigError(
             f"the method {method!r} does not learn from this kind of source",
-            expected="pictures: a folder of them, files or an array" if wanted == "pictures" else "a table",
+            expected="pictures: a folder of them, files or an array" if wanted.source == "pictures" else "a table",
             got="pictures" if kind == "pictures" else "a table",
-            fix=f"leave the method out: {DEFAULTS[kind]!r} is taken",
+            fix=f"leave the method out: {DEFAULTS[kind, labelled]!r} is taken",
+        )
+    if wanted.labels and not labelled:
+        raise InputError(
+            f"a table needs labels for the method {method!r}",
+            expected="the name of the label column",
+            got="none",
+            fix="name it: --label COLUMN (label=COLUMN in Python); or leave the method out: 'committee' is taken",
+        )
+    if labelled and not wanted.labels:
+        raise ConfigError(
+            f"the method {method!r} learns without labels",
+            expected="no label",
+            got=label if isinstance(label, str) else "labels",
+            fix="leave the column out instead: --ignore COLUMN (ignore_columns= in Python); evaluate takes it",
         )
 
 

@@ -19,6 +19,10 @@ from limbeck.tabular.encode import learn_spec
 __all__ = ["FEWEST_ANOMALIES", "FEW_ANOMALIES", "prepare_table", "set_aside"]
 
 FEWEST_ANOMALIES = 5  # below this nothing can be both learned and checked
+LABEL_NAMES = {  # as they are usually called
+    "anomaly", "attack", "class", "fraud", "is_anomaly", "is_fraud", "is_outlier", "label", "outlier", "target", "y",
+}  # fmt: skip
+FEW_VALUES = 50  # a label has
 FEW_ANOMALIES = 50  # below this the user is told how little the figures say
 
 
@@ -32,12 +36,14 @@ def prepare_table(
     max_categories: int,
     seed: int,
 ) -> Prepared:
-    """Read a table with labels, and set rows aside for calibration."""
+    """Read a table, with labels or without, and set rows aside for calibration."""
     table = open_table(source, text=(id,))
     frame, column = _split_off_label(table, label, id, ignored)
-    y = labels_of(column, normal)
-    frame, y, notes = _labelled(frame, y)
-    calibration = set_aside(y, seed)
+    if column is None:
+        y, notes = np.full(frame.height, -1, np.int8), _looks_labelled(frame)
+    else:
+        frame, y, notes = _labelled(frame, labels_of(column, normal))
+    calibration = set_aside(np.maximum(y, 0), seed)
     spec, more = learn_spec(
         frame.filter(pl.Series(~calibration)),
         named=table.named,
@@ -48,20 +54,13 @@ def prepare_table(
     )
     items = TableItems(spec, rows_of(frame, spec, named=table.named), y)
     learn, aside = (items.subset(np.flatnonzero(rows)) for rows in (~calibration, calibration))
-    return Prepared(learn, aside, True, table.name, len(y), int(y.sum()), notes + more)
+    return Prepared(learn, aside, column is not None, table.name, len(y), int((y == 1).sum()), notes + more)
 
 
 def _split_off_label(
     table: TableSource, label: Any, id: str | None, ignored: Sequence[str]
-) -> tuple[pl.DataFrame, pl.Series]:
-    """Return the rows without label and ignored columns, and the label column."""
-    if label is None:
-        raise InputError(
-            "a table needs labels for the method 'multi-teacher'",
-            expected="the name of the label column",
-            got="none",
-            fix="name it: --label COLUMN (label=COLUMN in Python)",
-        )
+) -> tuple[pl.DataFrame, pl.Series | None]:
+    """Return the rows without label and ignored columns, and the label column; None where there are no labels."""
     for name in ([label] if isinstance(label, str) else []) + ([id] if id else []) + list(ignored):
         if name not in table.schema:
             lower = {c.lower(): c for c in table.schema}  # upper and lower case are the commonest slip
@@ -73,9 +72,21 @@ def _split_off_label(
                 fix=f"did you mean {near[0]!r}?" if near else "check the header",
             )
     frame = table.frame()
-    column = frame[label] if isinstance(label, str) else as_label_array(label, frame.height)
-    gone = [*ignored, *([label] if isinstance(label, str) else [])]
-    return frame.drop(gone), column
+    if label is None:
+        return frame.drop(ignored), None
+    if isinstance(label, str):
+        return frame.drop([*ignored, label]), frame[label]
+    return frame.drop(ignored), as_label_array(label, frame.height)
+
+
+def _looks_labelled(frame: pl.DataFrame) -> list[str]:
+    """Say which columns look like labels, where none was named: learned from, they would give the answer away."""
+    named = [c for c in frame.columns if c.strip().lower() in LABEL_NAMES and frame[c].n_unique() <= FEW_VALUES]
+    return [
+        f"column {name!r} looks like a label and is learned from as any other: name it (--label {name}) or leave it "
+        f"out (--ignore {name})"
+        for name in named
+    ]
 
 
 def _labelled(frame: pl.DataFrame, y: NDArray[np.int8]) -> tuple[pl.DataFrame, NDArray[np.int8], list[str]]:
@@ -106,11 +117,12 @@ def _labelled(frame: pl.DataFrame, y: NDArray[np.int8]) -> tuple[pl.DataFrame, N
 
 
 def set_aside(y: NDArray[np.int8], seed: int) -> NDArray[np.bool_]:
-    """Choose the calibration rows: 20 %, at most 10,000, the same share of each class, at least one."""
+    """Choose the calibration rows: 20 %, at most 10,000, the same share of each class, at least one of it."""
     share = min(CALIBRATION_SHARE, CALIBRATION_MOST / len(y))
     rng = np.random.default_rng(seed + 1)
     aside = np.zeros(len(y), dtype=bool)
     for value in (0, 1):
         rows = np.flatnonzero(y == value)
-        aside[rng.choice(rows, max(1, int(share * len(rows))), replace=False)] = True
+        if rows.size:
+            aside[rng.choice(rows, max(1, int(share * len(rows))), replace=False)] = True
     return aside

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["swap_rows"]
+__all__ = ["far_rows", "swap_rows"]
 
 
 def swap_rows(
@@ -60,3 +60,41 @@ def swap_rows(
         swapped = np.flatnonzero(rng.random(count) < share)
         rows[swapped, j] = x[rng.integers(0, len(x), swapped.size), j]
     return rows, y[start]
+
+
+def far_rows(
+    x: NDArray[np.float64], number: NDArray[np.int64], scale: NDArray[np.float64], count: int, *, seed: int
+) -> NDArray[np.float64]:
+    """Make rows far out: real ones, some of whose numbers are moved away by 3 to 3,000 times their column's spread.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n, d)
+        Raw rows.
+    number : ndarray of int64, shape (a,)
+        Places of the numeric columns.
+    scale : ndarray of float64, shape (a,)
+        Spread of each of them.
+    count : int
+        How many rows to make.
+    seed : int
+        Of every random choice.
+
+    Returns
+    -------
+    ndarray of float64, shape (count, d)
+        The made rows: of each between one and all numbers are moved, each its own way, all equally far in their spread.
+
+    Examples
+    --------
+    >>> far_rows(np.zeros((2, 2)), np.array([0, 1]), np.array([1.0, 100.0]), 3, seed=0).shape
+    (3, 2)
+    """
+    rng = np.random.default_rng((seed, 13))
+    rows = x[rng.integers(0, len(x), count)]
+    distance = 3.0 * 1000.0 ** rng.random(count)
+    moved = rng.random((count, number.size)) < rng.random((count, 1))
+    moved[np.arange(count), rng.integers(0, max(1, number.size), count)] = True
+    step = rng.choice([-1.0, 1.0], moved.shape) * moved * distance[:, None] * rng.random(moved.shape)
+    rows[:, number] += step * scale
+    return rows

@@ -10,7 +10,16 @@ from typing import Any
 
 from limbeck.config import at_least, automatic_or, between, knob, one_of, share, subset_of
 
-__all__ = ["OWN_KINDS", "RESAMPLERS", "ROLES", "STUDENTS", "MultiTeacherConfig", "parse_kind"]
+__all__ = [
+    "OUTLIER_KINDS",
+    "OWN_KINDS",
+    "RESAMPLERS",
+    "ROLES",
+    "STUDENTS",
+    "CommitteeConfig",
+    "MultiTeacherConfig",
+    "parse_kind",
+]
 
 RESAMPLERS = ("none", "ros", "smote", "borderline", "adasyn", "rus", "tomek", "enn", "smoteenn", "nearmiss")
 STUDENTS: dict[str, tuple[int, ...]] = {
@@ -27,6 +36,7 @@ ROLES = {
     "distilled-rows": "one teacher, synthetic rows",
     "multi-teacher": "the committee, synthetic rows",
 }
+OUTLIER_KINDS = ("isolation-forest", "tails", "nearest", "lof", "autoencoder")  # detectors that need no label
 OWN_KINDS = ("lightgbm", "mlp")  # written here; every other one is somebody's class
 _KIND = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+(\(.*\))?", re.DOTALL)
 
@@ -185,5 +195,55 @@ class MultiTeacherConfig:
     label_noise: float = knob(0.0, "labels turned in each class, as a share of the number of anomalies", share)
     feature_noise: float = knob(0.0, "Gaussian noise on numbers, in units of a column's spread", between(0, 100))
     missing: float = knob(0.0, "share of the values that are taken away", between(0, 0.95))
+    # the edge
+    max_categories: int = knob(100, "most frequent categories kept of a column; the rest are 'other'", at_least(1))
+
+
+@dataclass(frozen=True)
+class CommitteeConfig:
+    """Every knob of `committee`; an ablation is one field set."""
+
+    # the committee
+    teachers: tuple[str, ...] = knob(OUTLIER_KINDS, "detectors: " + ", ".join(OUTLIER_KINDS), subset_of(*OUTLIER_KINDS))
+    weights: str = knob(
+        "mean",
+        "of the detectors: mean, or agreement = their rank correlation with the others; one that ranks against the "
+        "others is not heard",
+        one_of("mean", "agreement"),
+    )
+    trees: int = knob(200, "trees of the isolation forest", between(1, 100_000))
+    neighbours: int = knob(10, "rows whose distance counts for `nearest`", between(1, 10_000))
+    lof_neighbours: int = knob(20, "rows of a neighbourhood for `lof`", between(2, 10_000))
+    autoencoder_steps: int = knob(2000, "optimiser steps of an autoencoder", between(1, 1e8))
+    folds: int = knob(3, "folds of the autoencoder's out-of-fold scores", between(2, 100))
+    remembered: int = knob(20_000, "most rows that tails, nearest and lof keep", between(10, 1e9))
+    # the rows
+    swap: int = knob(2, "synthetic rows for each real row, scored by the committee; 0 = none", between(0, 1000))
+    swap_share: float = knob(0.3, "chance of each value to be taken from another row", share)
+    far: float = knob(0.5, "rows far out for each real row, scored by the committee; 0 = none", between(0, 1000))
+    fewest: int = knob(5000, "synthetic rows of each kind that there are at least", between(0, 1e9))
+    most: int = knob(100_000, "and at most", between(0, 1e9))
+    # the student
+    student: str = knob(
+        "tiny", "smallest size that is tried: " + ", ".join(f"{k} {v}" for k, v in STUDENTS.items()), one_of(*STUDENTS)
+    )
+    fidelity: float = knob(
+        0.9, "rank correlation with the committee, on rows held out, below which the next larger student is taught; "
+        "-1 = the first one is taken", between(-1, 1),
+    )  # fmt: skip
+    steps: int = knob(
+        4000, "most optimiser steps of a student; a small table has 400 passes, at least 500 steps", between(1, 1e8)
+    )
+    batch: int = knob(
+        0, "rows in a step; 0 = 512 up to 50,000 rows to learn from, 2,048 above", automatic_or(between(2, 1e6))
+    )
+    student_rate: float = knob(
+        3e-3, "peak learning rate of a student for steps of 512 rows; it grows with the root of the batch",
+        between(1e-8, 1),
+    )  # fmt: skip
+    attention: float = knob(0.25, "share of each step's rows that is drawn from the critical ones", between(0, 0.95))
+    critical: float = knob(0.05, "share of the rows that counts as critical: those that score highest", share)
+    # what is held out inside
+    validation: float = knob(0.2, "share of the rows on which committee and student are compared", between(0.05, 0.5))
     # the edge
     max_categories: int = knob(100, "most frequent categories kept of a column; the rest are 'other'", at_least(1))

@@ -30,14 +30,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from limbeck.calibrate import Affine, fit_affine, sigmoid
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, Step, ignore
 from limbeck.errors import InputError, LimbeckWarning
-from limbeck.graph import check_parity, run_onnx, to_onnx
 from limbeck.network import Network, float32_tolerance
 from limbeck.spec import for_tables
 from limbeck.tabular.candidates import choose, measure, together, verdict
 from limbeck.tabular.config import ROLES, MultiTeacherConfig
 from limbeck.tabular.kinds import check_kind
 from limbeck.tabular.rounds import Progress, Round
-from limbeck.tabular.student import TorchNetwork
+from limbeck.tabular.student import export
 from limbeck.tabular.teachers import Committee, pairs_of
 
 __all__ = ["Distilled", "MultiTeacher", "MultiTeacherClassifier", "distil"]
@@ -361,7 +360,7 @@ class MultiTeacher(Distiller):
             x, y, self.config, seed=seed, categorical=for_tables(items.spec).categorical, store=store, on_step=on_step
         )
         on_step(Step("exporting", 0, 1))
-        graph, difference = export(distilled.network, x)
+        graph, difference = export(distilled.network, x, "multi-teacher")
         on_step(Step("exporting", 1, 1))
         training = {
             "candidates": distilled.candidates,
@@ -374,22 +373,6 @@ class MultiTeacher(Distiller):
         return Artefact(
             dict(distilled.network.tensors()), graph, items.spec, "multi-teacher", asdict(self.config), training
         )
-
-
-def export(network: Network, x: Floats) -> tuple[bytes, float]:
-    """Export a student to ONNX and compare both on real rows, rows far away and rows of gaps."""
-    real = x[:: max(1, len(x) // 512)]
-    far = np.where(np.isnan(real), np.nan, real * 100.0 + 1e6)
-    rows = np.concatenate([real, far, np.full((1, x.shape[1]), np.nan)])
-    graph = to_onnx(
-        TorchNetwork(network),
-        rows[:2],
-        input_name="x",
-        output_names=["score"],
-        properties={"limbeck.method": "multi-teacher", "limbeck.columns": str(x.shape[1])},
-    )
-    tolerance = float32_tolerance(network.features.width)
-    return graph, check_parity(network(rows), run_onnx(graph, rows)[0], tolerance=tolerance)
 
 
 def _key(items: Items, config: MultiTeacherConfig, seed: int) -> str:

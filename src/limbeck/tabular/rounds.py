@@ -16,7 +16,7 @@ from limbeck.tabular.augment import swap_rows
 from limbeck.tabular.config import ROLES, STUDENTS, MultiTeacherConfig
 from limbeck.tabular.encode import learn_features
 from limbeck.tabular.noise import blur, drop, flip_labels
-from limbeck.tabular.student import Lessons, train_student
+from limbeck.tabular.student import FEWEST_STEPS, LARGE_BATCH, MANY_LESSONS, PASSES, SMALL_BATCH, Lessons, train_student
 from limbeck.tabular.teachers import Committee, Pair, fit_committee, pairs_of
 from limbeck.tabular.workers import beside_each_other
 
@@ -24,9 +24,7 @@ __all__ = ["Progress", "Round"]
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
-SMALL_BATCH, LARGE_BATCH, MANY_LESSONS = 512, 2048, 50_000  # rows in a step, and where the larger number begins
 MANY_STEPS = 1_000  # from here on students are worth a process each
-PASSES, FEWEST_STEPS = 400, 500  # over the rows: a small table is learned by then, and a student needs some steps
 
 
 class Progress:

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limbeck.network import LINEAR, REACH, Features, Network
+from limbeck.graph import check_parity, run_onnx, to_onnx
+from limbeck.network import LINEAR, REACH, Features, Network, float32_tolerance
 
-__all__ = ["Lessons", "TorchNetwork", "train_student"]
+__all__ = ["Lessons", "TorchNetwork", "export", "one_thread", "train_student"]
 
 FARTHEST = 8.0  # log-odds that Huber's loss asks for at most
 FOCUS = 2.0  # exponent of the focal loss
+SMALL_BATCH, LARGE_BATCH, MANY_LESSONS = 512, 2048, 50_000  # rows in a step, and where the larger number begins
+PASSES, FEWEST_STEPS = 400, 500  # over the rows: a small table is learned by then, and a student needs some steps
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def mlp(inputs: int, hidden: tuple[int, ...]) -> nn.Sequential:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep torch to one thread: layers this small only wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -67,7 +70,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@_one_thread()
+@one_thread()
 def train_student(
     lessons: Lessons,
     hidden: tuple[int, ...],
@@ -219,3 +222,19 @@ class TorchNetwork(nn.Module):
         for layer in self.layers[:-1]:
             h = torch.relu(layer(h))  # (n, width)
         return cast(Tensor, self.layers[-1](h))[:, 0]  # (n,)
+
+
+def export(network: Network, x: NDArray[np.float64], method: str) -> tuple[bytes, float]:
+    """Export a student to ONNX and compare both on real rows, rows far away and rows of gaps."""
+    real = x[:: max(1, len(x) // 512)]
+    far = np.where(np.isnan(real), np.nan, real * 100.0 + 1e6)
+    rows = np.concatenate([real, far, np.full((1, x.shape[1]), np.nan)])
+    graph = to_onnx(
+        TorchNetwork(network),
+        rows[:2],
+        input_name="x",
+        output_names=["score"],
+        properties={"limbeck.method": method, "limbeck.columns": str(x.shape[1])},
+    )
+    tolerance = float32_tolerance(network.features.width)
+    return graph, check_parity(network(rows), run_onnx(graph, rows)[0], tolerance=tolerance)
