@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         PackageError,
         ParityError,
     )
-    from limbeck.fitting import fit
+    from limbeck.fitting import distil, fit
     from limbeck.tabular.config import MultiTeacherConfig
     from limbeck.tabular.multi_teacher import MultiTeacherClassifier
 
@@ -43,6 +43,7 @@ __all__ = [
     "ParityError",
     "Verdicts",
     "__version__",
+    "distil",
     "fit",
     "load",
 ]
@@ -52,6 +53,7 @@ _HOMES = {
     "MultiTeacherClassifier": "tabular.multi_teacher",
     "MultiTeacherConfig": "tabular.config",
     "Verdicts": "contracts",
+    "distil": "fitting",
     "fit": "fitting",
     "load": "detector",
 }

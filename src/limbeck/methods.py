@@ -16,6 +16,7 @@ class Method:
     distiller: str  # "module:Class"
     config: str  # "module:Class" of its frozen dataclass, readable without torch
     summary: str
+    teacher: bool = False  # whether it needs one, beside the source: `limbeck.distil`
     dirty: bool = False  # whether anomalies may hide among what it learns from
 
 
@@ -33,6 +34,14 @@ METHODS: dict[str, Method] = {
         distiller="limbeck.tabular.committee:OutlierCommittee",
         config="limbeck.tabular.config:CommitteeConfig",
         summary="a table without labels: five detectors of different views, one small student",
+    ),
+    "distilled": Method(
+        source="table",
+        labels=False,
+        teacher=True,
+        distiller="limbeck.tabular.distilled:AnyTeacher",
+        config="limbeck.tabular.config:FollowerConfig",
+        summary="a table and any detector, or its stored scores: one small student (limbeck distil)",
     ),
     "reverse-distillation": Method(
         source="pictures",

@@ -12,13 +12,15 @@ from limbeck.fidelity import spearman
 from limbeck.metrics import auroc
 from limbeck.network import Network
 from limbeck.tabular import committee as module
+from limbeck.tabular import follow
 from limbeck.tabular.augment import far_rows
-from limbeck.tabular.committee import NormalScores, distil_committee, learn_committee
+from limbeck.tabular.committee import distil_committee, learn_committee
 from limbeck.tabular.config import CommitteeConfig
+from limbeck.tabular.follow import NormalScores
 
 QUICK = {
-    "teachers": ["isolation-forest", "tails", "nearest"], "trees": 50, "autoencoder_steps": 100, "steps": 800,
-    "fewest": 2000,
+    "teachers": ["isolation-forest", "tails", "nearest"], "trees": 50, "autoencoder_steps": 100, "steps": 500,
+    "fewest": 1000,
 }  # fmt: skip
 CONFIG = replace(CommitteeConfig(), QUICK)
 
@@ -82,10 +84,10 @@ def test_weights_by_agreement():
 def test_the_committee_finds_what_is_strange_and_the_student_follows(distilled):
     x, y = table()
     assert auroc(y, distilled.committee(x)) > 0.9
-    assert distilled.fidelity["spearman"] >= 0.9 and distilled.fidelity["n"] == 300
+    assert distilled.follower.fidelity["spearman"] >= 0.9 and distilled.follower.fidelity["n"] == 300
     fresh, labels = table(seed=1)
-    assert spearman(distilled.committee(fresh), distilled.network(fresh)) > 0.9
-    assert auroc(labels, distilled.network(fresh)) > 0.9
+    assert spearman(distilled.committee(fresh), distilled.follower.network(fresh)) > 0.9
+    assert auroc(labels, distilled.follower.network(fresh)) > 0.9
 
 
 def test_scores_grow_along_rays_that_leave_the_rows(distilled):
@@ -95,18 +97,21 @@ def test_scores_grow_along_rays_that_leave_the_rows(distilled):
     middle, spread = np.nanmedian(x, axis=0), np.nanstd(x, axis=0)
     ways = rng.normal(size=(100, 5))
     ways /= np.abs(ways).max(1, keepdims=True)
-    along = np.stack([distilled.network(middle + ways * spread * far) for far in (6, 12, 25, 50, 100, 1e3, 1e4, 1e6)])
+    along = np.stack(
+        [distilled.follower.network(middle + ways * spread * far) for far in (6, 12, 25, 50, 100, 1e3, 1e4, 1e6)]
+    )
     assert (np.diff(along, axis=0) > 0).mean() > 0.97
-    assert (along[2:] > np.quantile(distilled.network(x), 0.99)).all()
+    assert (along[2:] > np.quantile(distilled.follower.network(x), 0.99)).all()
 
 
 def test_rows_far_out_are_moved_in_their_own_units():
     x = np.zeros((10, 3))
-    rows = far_rows(x, np.array([0, 2]), np.array([1.0, 1e-6]), 2000, seed=0)
+    rows, distance = far_rows(x, np.array([0, 2]), np.array([1.0, 1e-6]), 2000, seed=0)
+    np.testing.assert_allclose(np.abs(rows / [1.0, 1.0, 1e-6]).max(1), distance)
     assert (rows[:, 1] == 0).all() and (rows[:, [0, 2]] != 0).any(1).all()
     assert 100 < np.abs(rows[:, 0]).max() <= 3000 and 1e-4 < np.abs(rows[:, 2]).max() <= 3e-3
     assert (rows[:, 0] == 0).any() and (rows[:, 0] < 0).any() and (rows[:, 0] > 0).any()
-    np.testing.assert_array_equal(rows, far_rows(x, np.array([0, 2]), np.array([1.0, 1e-6]), 2000, seed=0))
+    np.testing.assert_array_equal(rows, far_rows(x, np.array([0, 2]), np.array([1.0, 1e-6]), 2000, seed=0)[0])
 
 
 def test_a_student_that_does_not_follow_is_refused_where_there_are_rows_enough(monkeypatch):
@@ -117,12 +122,12 @@ def test_a_student_that_does_not_follow_is_refused_where_there_are_rows_enough(m
         width = features.width
         return Network(features, (np.zeros((width, 1), np.float32),), (np.zeros(1, np.float32),)), [0.0]
 
-    monkeypatch.setattr(module, "_taught", silent)
-    with pytest.raises(InputError, match=r"does not rank rows as the committee does") as caught:
+    monkeypatch.setattr(follow, "_taught", silent)
+    with pytest.raises(InputError, match="the student does not follow the committee") as caught:
         distil_committee(table()[0], CONFIG, seed=0)
     assert "0.9" in str(caught.value) and "fidelity=-1" in str(caught.value)
     assert sizes == [(32, 32), (64, 64), (128, 64)], "larger ones were tried"
-    with pytest.warns(LimbeckWarning, match="does not rank rows"):
+    with pytest.warns(LimbeckWarning, match="does not follow"):
         distil_committee(table(n=400)[0], CONFIG, seed=0)
     sizes.clear()
     distil_committee(table()[0], replace(CONFIG, {"fidelity": -1.0}), seed=0)
@@ -132,7 +137,7 @@ def test_a_student_that_does_not_follow_is_refused_where_there_are_rows_enough(m
 def test_the_same_seed_the_same_student(distilled):
     again = distil_committee(table()[0], CONFIG, seed=0)
     x, _ = table(seed=3)
-    np.testing.assert_array_equal(again.network(x), distilled.network(x))
+    np.testing.assert_array_equal(again.follower.network(x), distilled.follower.network(x))
 
 
 def test_a_detector_of_unlabelled_rows_passes_the_battery():

@@ -6,13 +6,16 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from limbeck.cli.app import AsJson, command
 from limbeck.errors import LimbeckWarning
 from limbeck.terminal import kinds, print_candidates, print_metrics, print_table, progress
+
+if TYPE_CHECKING:
+    from limbeck.detector import Detector
 
 
 @command
@@ -132,6 +135,11 @@ def fit(
         )
         detector.save(out, overwrite=overwrite)
     print_candidates(detector)
+    _say_what_was_made(detector, out, caught)
+
+
+def _say_what_was_made(detector: Detector, out: Path, caught: list[warnings.WarningMessage]) -> None:
+    """Print what a package takes, its threshold, and every note."""
     card = detector.card
     for note in dict.fromkeys([*card.notes, *(str(w.message) for w in caught if w.category is LimbeckWarning)]):
         print(f"note: {note}", file=sys.stderr)
@@ -140,6 +148,72 @@ def fit(
         f"threshold {card.threshold:.4f} for a false-alarm rate of {card.alpha:g} "
         f"({card.n_calibration_normal:,} calibration normals)\npackage   {out}"
     )
+
+
+@command
+def distil(
+    teacher: str,
+    source: str,
+    *,
+    out: Path,
+    alpha: float = 0.01,
+    config: Path | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative_iterable=())] = None,
+    seed: int = 0,
+    turned: Annotated[bool, Parameter(negative_bool=())] = False,
+    overwrite: bool = False,
+    id: str | None = None,
+    ignore: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+) -> None:
+    """Distil a package, or the scores that any detector left in a column, into one small student.
+
+    Parameters
+    ----------
+    teacher : str
+        A package of rows, or the column of the source that holds the scores, higher = more anomalous.
+    source : str
+        A table (CSV, Parquet, Arrow, .npy, .npz), or a folder of Parquet or CSV parts.
+    out : Path
+        The package to write, by custom NAME.limbeck.
+    alpha : float
+        The false-alarm rate to promise.
+    config : Path
+        A TOML file of configuration fields.
+    set_ : list of str
+        FIELD=VALUE, as often as needed; `limbeck methods distilled` lists them.
+    seed : int
+        Seed of everything random.
+    turned : bool
+        Low scores mean anomalous.
+    overwrite : bool
+        Replace an existing package.
+    id : str
+        The column that names the rows: not learned from, written beside the scores.
+    ignore : list of str
+        A column to leave out, labels first of all; as often as needed.
+    """
+    from limbeck.config import parse_assignment, read_toml
+    from limbeck.detector import load
+    from limbeck.fitting import distil as learn
+    from limbeck.outputs import refuse_existing
+    from limbeck.package import is_package
+
+    refuse_existing(out, overwrite, is_package)
+    values = (read_toml(config) if config else {}) | dict(map(parse_assignment, set_ or []))
+    with warnings.catch_warnings(record=True) as caught, progress() as on_step:
+        detector = learn(
+            load(teacher) if is_package(Path(teacher)) else teacher,
+            source,
+            config=values,
+            alpha=alpha,
+            seed=seed,
+            turned=turned,
+            id=id,
+            ignore_columns=ignore or (),
+            on_step=on_step,
+        )
+        detector.save(out, overwrite=overwrite)
+    _say_what_was_made(detector, out, caught)
 
 
 @command

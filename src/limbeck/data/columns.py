@@ -175,6 +175,7 @@ class TableItems:
     spec: TableSpec
     x: NDArray[np.float64]  # (n, d)
     label: NDArray[np.int8]  # (n,)
+    score: NDArray[np.float64] | None = None  # (n,) what a teacher said of each row, where it was stored
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -188,10 +189,13 @@ class TableItems:
 
     def subset(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> TableItems:
         """Return some of the rows, in the order asked for."""
-        return TableItems(self.spec, self.x[indices], self.label[indices])
+        score = None if self.score is None else self.score[indices]
+        return TableItems(self.spec, self.x[indices], self.label[indices], score)
 
     def fingerprint(self) -> str:
         """Name the rows by their values."""
         digest = hashlib.sha256(np.ascontiguousarray(self.x).tobytes())
         digest.update(self.label.tobytes())
+        if self.score is not None:
+            digest.update(np.ascontiguousarray(self.score).tobytes())
         return digest.hexdigest()

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
 import importlib
-import importlib.metadata
-import tempfile
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-import limbeck
-from limbeck import config as configuration
-from limbeck.calibrate import Calibrator, outlier_cut
-from limbeck.contracts import Artefact, Card, Distiller, Items, OnStep, Step, ignore
+from limbeck.contracts import Distiller, OnStep, Step, ignore
 from limbeck.detector import Detector
-from limbeck.errors import ConfigError, InputError, LimbeckWarning, require_training
+from limbeck.errors import ConfigError, InputError, require_training
+from limbeck.fitting.configuring import configure, method_of
+from limbeck.fitting.distilling import distil
+from limbeck.fitting.finish import check_arguments, finish
 from limbeck.fitting.pictures import are_pictures, prepare_pictures
-from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE, Prepared
-from limbeck.fitting.suspects import said_of, suspects_of
+from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE
 from limbeck.fitting.tables import FEW_ANOMALIES, FEWEST_ANOMALIES, prepare_table, set_aside
 from limbeck.methods import METHODS
-from limbeck.runtime import scorer_for
 
 __all__ = [
     "CALIBRATION_MOST",
@@ -34,41 +24,16 @@ __all__ = [
     "FEWEST_ANOMALIES",
     "FEW_ANOMALIES",
     "configure",
+    "distil",
     "fit",
     "set_aside",
 ]
 
-LARGEST_SEED = 2_000_000_000  # what the libraries below take, with room for the seeds derived from it
 DEFAULTS = {  # by kind of source, and whether there are labels
     ("table", True): "multi-teacher",
     ("table", False): "committee",
     ("pictures", False): "reverse-distillation",
 }
-BATCH = 1 << 16  # calibration rows judged at once
-PICTURES = 32  # and pictures
-
-
-def configure(method: str, values: Any = None) -> Any:
-    """Return a method's configuration: the defaults, a mapping of fields, or a configuration as it is."""
-    if method not in METHODS:
-        raise ConfigError(
-            f"there is no method {method!r}", expected="one of " + ", ".join(METHODS), got=method, fix="limbeck methods"
-        )
-    wanted = configuration.config_class(METHODS[method].config)
-    if type(values) is wanted:
-        return configuration.replace(values, dataclasses.asdict(values))
-    if values is not None and not isinstance(values, Mapping):
-        raise ConfigError(
-            "this is not a configuration", expected=f"a mapping of fields, or {wanted.__name__}", got=repr(values)
-        )
-    return configuration.replace(wanted(), values or {})
-
-
-def _method_of(config: Any) -> str | None:
-    """Return the method that a configuration is of; None of a mapping, which does not say."""
-    if not dataclasses.is_dataclass(config):
-        return None
-    return next((n for n, m in METHODS.items() if type(config) is configuration.config_class(m.config)), None)
 
 
 def fit(
@@ -149,12 +114,12 @@ def fit(
     ----------
     Vovk et al., "Algorithmic Learning in a Random World", 2005 (the promise of the false-alarm rate).
     """
-    _check_arguments(alpha, seed, id, workdir)
+    check_arguments(alpha, seed, id, workdir)
     require_training()
     kind = "pictures" if are_pictures(source) else "table"
     if kind == "pictures":
         _refuse_columns(label, id, ignore_columns)
-    method = method or _method_of(config) or DEFAULTS[kind, label is not None]
+    method = method or method_of(config) or DEFAULTS[kind, label is not None]
     chosen = configure(method, config)
     _check_method(method, kind, label)
     on_step(Step("reading", 0, 1))
@@ -173,28 +138,19 @@ def fit(
     on_step(Step("reading", 1, 1))
     module, name = METHODS[method].distiller.split(":")
     distiller: Distiller = getattr(importlib.import_module(module), name)(chosen)
-    if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="limbeck-") as folder:
-            artefact = distiller.fit(prepared.learn, seed=seed, workdir=Path(folder), on_step=on_step)
-    else:
-        artefact = distiller.fit(prepared.learn, seed=seed, workdir=Path(workdir), on_step=on_step)
-    scorer = scorer_for(artefact)
-    score, y = _scored(scorer, prepared.calibration, PICTURES if kind == "pictures" else BATCH)
-    if METHODS[method].dirty:
-        cut = outlier_cut(score)
-        suspects = suspects_of(scorer, prepared, cut=cut, shown=chosen.shown, on_step=on_step)
-        artefact = dataclasses.replace(artefact, training=artefact.training | {"suspects": suspects})
-        prepared.notes.append(said_of(suspects))
-        score, y = _usual(score, y, cut, prepared.notes)
-    calibrator = Calibrator.fit(score, y, probabilities=prepared.labelled)
-    promised, raised = _promise(alpha, calibrator)
-    card = _card(prepared, artefact, seed, calibrator, promised, raised)
-    return Detector(artefact, scorer, calibrator, promised, card)
+    return finish(prepared, distiller, chosen, method=method, alpha=alpha, seed=seed, workdir=workdir, on_step=on_step)
 
 
 def _check_method(method: str, kind: str, label: Any) -> None:
     """Refuse a method for another kind of source, or for another use of labels, before anything is read."""
     wanted, labelled = METHODS[method], label is not None
+    if wanted.teacher:
+        raise ConfigError(
+            f"the method {method!r} needs a teacher",
+            expected="limbeck.distil(TEACHER, SOURCE), or limbeck distil on the command line",
+            got="a source alone",
+            fix="leave the method out, or name the teacher there",
+        )
     if wanted.source != kind:
         raise ConfigError(
             f"the method {method!r} does not learn from this kind of source",
@@ -234,86 +190,3 @@ def _refuse_columns(label: Any, id: Any, ignore_columns: Sequence[str]) -> None:
             got=repr(ignore_columns if id is None else id),
             fix="leave it out: pictures are named by their paths",
         )
-
-
-def _scored(scorer: Any, items: Items, size: int) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Return scores and labels of items."""
-    scores, labels = [], []
-    for batch in items.batches(size):
-        scores.append(scorer(batch.x).score)
-        labels.append(np.maximum(batch.label, 0))  # pictures without a label were given as good ones
-    return np.concatenate(scores), np.concatenate(labels)
-
-
-def _usual(
-    score: NDArray[np.float32], y: NDArray[np.int8], cut: float, notes: list[str]
-) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Leave out of calibration what scores like an anomaly: a dirty set's would raise the threshold."""
-    usual = score <= cut
-    if not usual.all():
-        notes.append(
-            f"{(~usual).sum():,} of {usual.size:,} calibration pictures score like anomalies and do not count: the "
-            "false-alarm rate is promised as far as the others are normal"
-        )
-    return score[usual], y[usual]
-
-
-def _check_arguments(alpha: Any, seed: Any, id: Any, workdir: Any) -> None:
-    """Refuse what has the wrong type or lies out of its range, before anything is read."""
-    if not isinstance(alpha, (int, float)) or not 0 < alpha < 1:
-        raise ConfigError("alpha is a false-alarm rate", expected="a number between 0 and 1", got=repr(alpha))
-    if not isinstance(seed, (int, np.integer)) or not 0 <= seed <= LARGEST_SEED:
-        raise ConfigError("the seed is out of range", expected=f"an integer from 0 to {LARGEST_SEED:,}", got=repr(seed))
-    if id is not None and not isinstance(id, str):
-        raise ConfigError("the id is the name of a column", expected="a text", got=repr(id))
-    if workdir is not None and not (isinstance(workdir, (str, Path)) and Path(workdir).is_dir()):
-        raise ConfigError("the work folder does not exist", expected="an existing folder", got=repr(workdir))
-
-
-def _card(
-    prepared: Prepared, artefact: Artefact, seed: int, calibrator: Calibrator, alpha: float, raised: list[str]
-) -> Card:
-    """Write down where a detector comes from and how good it is."""
-    training = artefact.training
-    candidates = training.get("candidates", [])
-    card = Card(
-        name=prepared.name,
-        method=artefact.method,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        seed=seed,
-        source=prepared.name,
-        n_items=prepared.n_items,
-        n_anomalous=prepared.n_anomalous,
-        n_calibration_normal=int(calibrator.normals.size),
-        alpha=alpha,
-        threshold=calibrator.threshold(alpha),
-        metrics={c["name"]: {k: v for k, v in c.items() if k not in ("name", "role", "shipped")} for c in candidates},
-        notes=(*prepared.notes, *raised, *training["notes"]),
-        versions=_versions(METHODS[artefact.method].source),
-    )
-    if "teacher" in training:
-        facts = training["teacher"]
-        origin = f"{facts['name']}; {facts['origin']}"
-        licence = f"Of the teacher's weights ({origin}): {facts['licence']}. Of the pictures: their own."
-        return dataclasses.replace(card, licence=licence)
-    return card
-
-
-def _promise(alpha: float, calibrator: Calibrator) -> tuple[float, list[str]]:
-    """Return the false-alarm rate that can be promised, and say so where it is another one than was asked for."""
-    if alpha >= calibrator.smallest_rate:
-        return alpha, []
-    note = (
-        f"{calibrator.normals.size} calibration normals cannot promise a false-alarm rate of {alpha:g}: "
-        f"it is raised to {calibrator.smallest_rate:.3g}"
-    )
-    warnings.warn(note, LimbeckWarning, stacklevel=3)
-    return calibrator.smallest_rate, [note]
-
-
-def _versions(kind: str) -> dict[str, str]:
-    names = {
-        "table": ("numpy", "torch", "lightgbm", "scikit-learn", "imbalanced-learn", "onnx"),
-        "pictures": ("numpy", "torch", "pillow", "onnx", "onnxruntime"),
-    }
-    return {"limbeck": limbeck.__version__} | {n: importlib.metadata.version(n) for n in names[kind]}

@@ -16,7 +16,7 @@ from limbeck.errors import InputError
 from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE, Prepared
 from limbeck.tabular.encode import learn_spec
 
-__all__ = ["FEWEST_ANOMALIES", "FEW_ANOMALIES", "prepare_table", "set_aside"]
+__all__ = ["FEWEST_ANOMALIES", "FEW_ANOMALIES", "prepare_table", "set_aside", "split_off"]
 
 FEWEST_ANOMALIES = 5  # below this nothing can be both learned and checked
 LABEL_NAMES = {  # as they are usually called
@@ -38,7 +38,7 @@ def prepare_table(
 ) -> Prepared:
     """Read a table, with labels or without, and set rows aside for calibration."""
     table = open_table(source, text=(id,))
-    frame, column = _split_off_label(table, label, id, ignored)
+    frame, column = split_off(table, label, id, ignored)
     if column is None:
         y, notes = np.full(frame.height, -1, np.int8), _looks_labelled(frame)
     else:
@@ -57,10 +57,10 @@ def prepare_table(
     return Prepared(learn, aside, column is not None, table.name, len(y), int((y == 1).sum()), notes + more)
 
 
-def _split_off_label(
+def split_off(
     table: TableSource, label: Any, id: str | None, ignored: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.Series | None]:
-    """Return the rows without label and ignored columns, and the label column; None where there are no labels."""
+    """Return the rows without label (or score) and ignored columns, and that column; None where there is none."""
     for name in ([label] if isinstance(label, str) else []) + ([id] if id else []) + list(ignored):
         if name not in table.schema:
             lower = {c.lower(): c for c in table.schema}  # upper and lower case are the commonest slip

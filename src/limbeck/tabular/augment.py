@@ -64,7 +64,7 @@ def swap_rows(
 
 def far_rows(
     x: NDArray[np.float64], number: NDArray[np.int64], scale: NDArray[np.float64], count: int, *, seed: int
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Make rows far out: real ones, some of whose numbers are moved away by 3 to 3,000 times their column's spread.
 
     Parameters
@@ -82,19 +82,21 @@ def far_rows(
 
     Returns
     -------
-    ndarray of float64, shape (count, d)
-        The made rows: of each between one and all numbers are moved, each its own way, all equally far in their spread.
+    rows : ndarray of float64, shape (count, d)
+        The made rows: of each between one and all numbers are moved, each its own way.
+    distance : ndarray of float64, shape (count,)
+        How many spreads the number that was moved farthest was moved.
 
     Examples
     --------
-    >>> far_rows(np.zeros((2, 2)), np.array([0, 1]), np.array([1.0, 100.0]), 3, seed=0).shape
-    (3, 2)
+    >>> rows, distance = far_rows(np.zeros((2, 2)), np.array([0, 1]), np.array([1.0, 100.0]), 3, seed=0)
+    >>> rows.shape, distance.shape
+    ((3, 2), (3,))
     """
     rng = np.random.default_rng((seed, 13))
     rows = x[rng.integers(0, len(x), count)]
     distance = 3.0 * 1000.0 ** rng.random(count)
-    moved = rng.random((count, number.size)) < rng.random((count, 1))
-    moved[np.arange(count), rng.integers(0, max(1, number.size), count)] = True
-    step = rng.choice([-1.0, 1.0], moved.shape) * moved * distance[:, None] * rng.random(moved.shape)
-    rows[:, number] += step * scale
-    return rows
+    share = rng.random((count, number.size)) * (rng.random((count, number.size)) < rng.random((count, 1)))
+    share[np.arange(count), rng.integers(0, max(1, number.size), count)] = 1.0
+    rows[:, number] += rng.choice([-1.0, 1.0], share.shape) * share * distance[:, None] * scale
+    return rows, distance

@@ -17,6 +17,7 @@ __all__ = [
     "ROLES",
     "STUDENTS",
     "CommitteeConfig",
+    "FollowerConfig",
     "MultiTeacherConfig",
     "parse_kind",
 ]
@@ -200,7 +201,43 @@ class MultiTeacherConfig:
 
 
 @dataclass(frozen=True)
-class CommitteeConfig:
+class FollowerConfig:
+    """Knobs of a student that ranks as its teacher does, whatever the teacher; all there are of `distilled`."""
+
+    # the rows
+    swap: int = knob(2, "synthetic rows for each real row, scored by the teacher; 0 = none", between(0, 1000))
+    swap_share: float = knob(0.3, "chance of each value to be taken from another row", share)
+    far: float = knob(0.5, "rows far out for each real row, scored by the teacher; 0 = none", between(0, 1000))
+    fewest: int = knob(5000, "synthetic rows of each kind that there are at least", between(0, 1e9))
+    most: int = knob(100_000, "and at most", between(0, 1e9))
+    # the student
+    student: str = knob(
+        "tiny", "smallest size that is tried: " + ", ".join(f"{k} {v}" for k, v in STUDENTS.items()), one_of(*STUDENTS)
+    )
+    fidelity: float = knob(
+        0.9, "rank correlation with the teacher, on rows held out, below which the next larger student is taught; "
+        "-1 = the first one is taken", between(-1, 1),
+    )  # fmt: skip
+    steps: int = knob(
+        4000, "most optimiser steps of a student; a small table has 400 passes, at least 500 steps", between(1, 1e8)
+    )
+    batch: int = knob(
+        0, "rows in a step; 0 = 512 up to 50,000 rows to learn from, 2,048 above", automatic_or(between(2, 1e6))
+    )
+    student_rate: float = knob(
+        3e-3, "peak learning rate of a student for steps of 512 rows; it grows with the root of the batch",
+        between(1e-8, 1),
+    )  # fmt: skip
+    attention: float = knob(0.25, "share of each step's rows that is drawn from the critical ones", between(0, 0.95))
+    critical: float = knob(0.05, "share of the rows that counts as critical: those that score highest", share)
+    # what is held out inside
+    validation: float = knob(0.2, "share of the rows on which teacher and student are compared", between(0.05, 0.5))
+    # the edge
+    max_categories: int = knob(100, "most frequent categories kept of a column; the rest are 'other'", at_least(1))
+
+
+@dataclass(frozen=True)
+class CommitteeConfig(FollowerConfig):
     """Every knob of `committee`; an ablation is one field set."""
 
     # the committee
@@ -217,33 +254,3 @@ class CommitteeConfig:
     autoencoder_steps: int = knob(2000, "optimiser steps of an autoencoder", between(1, 1e8))
     folds: int = knob(3, "folds of the autoencoder's out-of-fold scores", between(2, 100))
     remembered: int = knob(20_000, "most rows that tails, nearest and lof keep", between(10, 1e9))
-    # the rows
-    swap: int = knob(2, "synthetic rows for each real row, scored by the committee; 0 = none", between(0, 1000))
-    swap_share: float = knob(0.3, "chance of each value to be taken from another row", share)
-    far: float = knob(0.5, "rows far out for each real row, scored by the committee; 0 = none", between(0, 1000))
-    fewest: int = knob(5000, "synthetic rows of each kind that there are at least", between(0, 1e9))
-    most: int = knob(100_000, "and at most", between(0, 1e9))
-    # the student
-    student: str = knob(
-        "tiny", "smallest size that is tried: " + ", ".join(f"{k} {v}" for k, v in STUDENTS.items()), one_of(*STUDENTS)
-    )
-    fidelity: float = knob(
-        0.9, "rank correlation with the committee, on rows held out, below which the next larger student is taught; "
-        "-1 = the first one is taken", between(-1, 1),
-    )  # fmt: skip
-    steps: int = knob(
-        4000, "most optimiser steps of a student; a small table has 400 passes, at least 500 steps", between(1, 1e8)
-    )
-    batch: int = knob(
-        0, "rows in a step; 0 = 512 up to 50,000 rows to learn from, 2,048 above", automatic_or(between(2, 1e6))
-    )
-    student_rate: float = knob(
-        3e-3, "peak learning rate of a student for steps of 512 rows; it grows with the root of the batch",
-        between(1e-8, 1),
-    )  # fmt: skip
-    attention: float = knob(0.25, "share of each step's rows that is drawn from the critical ones", between(0, 0.95))
-    critical: float = knob(0.05, "share of the rows that counts as critical: those that score highest", share)
-    # what is held out inside
-    validation: float = knob(0.2, "share of the rows on which committee and student are compared", between(0.05, 0.5))
-    # the edge
-    max_categories: int = knob(100, "most frequent categories kept of a column; the rest are 'other'", at_least(1))

@@ -35,6 +35,7 @@ def learn_spec(
     normal: str | None = None,
     id: str | None = None,
     max_categories: int = 100,
+    every: bool = False,
 ) -> tuple[TableSpec, list[str]]:
     """Decide what a model will expect of a row.
 
@@ -48,6 +49,8 @@ def learn_spec(
         The label column, the value in it that means normal, and the id column.
     max_categories : int
         Most frequent categories kept of a column.
+    every : bool
+        Whether columns without two different values are kept too, for a teacher that wants them.
 
     Returns
     -------
@@ -69,6 +72,8 @@ def learn_spec(
         if series.dtype == pl.Object or not named:
             _refuse_unlearnable(series)
         if not named:  # rows come by position: every place counts
+            columns.append(Column(series.name, "boolean" if series.dtype == pl.Boolean else "numeric"))
+        elif every and (series.dtype.is_numeric() or series.dtype in (pl.Boolean, pl.Null)):
             columns.append(Column(series.name, "boolean" if series.dtype == pl.Boolean else "numeric"))
         elif series.null_count() == series.len() or (series.dtype.is_float() and series.is_nan().all()):
             notes.append(f"column {series.name!r} has no value at all and was left out")

@@ -1,0 +1,87 @@
+"""Any detector, or the scores that one left behind, distilled into one small student that ranks the same way.
+
+What is learned is the rank of the score, as that of a standard normal: whatever the teacher's scale. See
+`limbeck.tabular.follow` for the student.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limbeck.contracts import Artefact, Distiller, Items, OnStep, ignore
+from limbeck.data.columns import TableItems
+from limbeck.errors import InputError
+from limbeck.spec import for_tables
+from limbeck.tabular.augment import far_rows
+from limbeck.tabular.config import FollowerConfig
+from limbeck.tabular.encode import learn_features
+from limbeck.tabular.follow import NormalScores, artefact_of, follow, hold_out
+from limbeck.tabular.teacher_of import Teacher, check_sense
+
+__all__ = ["AnyTeacher"]
+
+METHOD = "distilled"
+FEW_VALUES = 20  # below so many different scores a ranking is coarse
+PROBES = 1000  # rows far out that tell the sense of a teacher's scores
+Floats = NDArray[np.float64]
+
+
+@final
+class AnyTeacher(Distiller):
+    """`distilled`: rows with a teacher's scores in, an artefact out.
+
+    Parameters
+    ----------
+    config : FollowerConfig
+        Every knob.
+    live : callable, optional
+        The teacher, if it can still be asked: scores (n,), higher = more anomalous, of raw rows, float64 (n, d).
+    who : str
+        What it is called in messages.
+    """
+
+    def __init__(self, config: FollowerConfig, live: Teacher | None = None, who: str = "the teacher") -> None:
+        self.config, self.live, self.who = config, live, who
+
+    def fit(self, items: Items, *, seed: int, workdir: Path, on_step: OnStep = ignore) -> Artefact:
+        """Learn from rows; see `Distiller.fit`."""
+        assert isinstance(items, TableItems)
+        assert items.score is not None
+        x, said, spec = items.x, items.score, for_tables(items.spec)
+        held = hold_out(len(x), self.config, seed)
+        notes = _values(said, self.who)
+        features = learn_features(x[~held], spec.categorical)
+        if features.width == 0:
+            raise InputError("no column varies", expected="a column with two different values", got="0 features")
+        if self.live is not None and self.config.far and features.number.size:
+            probes, _ = far_rows(x[~held], features.number, features.scale, PROBES, seed=seed)
+            check_sense(said, self.live(probes), self.who)
+        footing = NormalScores.learn(said[~held])
+        follower = follow(
+            x, footing(said), held, _on(footing, self.live), features, self.config, seed=seed, name=self.who,
+            on_step=on_step,
+        )  # fmt: skip
+        training = {"notes": [*notes, follower.note]}
+        return artefact_of(follower, x, items.spec, METHOD, asdict(self.config), training, on_step)
+
+
+def _on(footing: NormalScores, live: Teacher | None) -> Teacher | None:
+    """Return a teacher whose scores are normal scores."""
+    return None if live is None else lambda rows: footing(live(rows))
+
+
+def _values(said: Floats, who: str) -> list[str]:
+    """Refuse a constant, and say where a ranking is coarse."""
+    count = len(np.unique(said))
+    if count < 2:
+        raise InputError(
+            f"{who} says the same of every row", expected="different scores", got=f"{said[0]:g} for all of them"
+        )
+    if count < FEW_VALUES:
+        return [f"{who} takes only {count} different values: rows of one value are ranked by the student alone"]
+    return []

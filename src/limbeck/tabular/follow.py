@@ -1,0 +1,264 @@
+"""A student that ranks rows as its teacher does: what it is told, how large it gets, and when it is refused.
+
+Whatever the teacher is, its score is a number of unknown scale. Here it is a normal score already (`NormalScores`); the
+student learns it on real rows, on rows with swapped values and on rows far out, and is held to it on rows that neither
+has seen.
+
+Zhao et al., "SUOD", MLSys 2021 (a regressor in the place of a slow detector); Pol et al., arXiv 2310.06047 (a small
+network that says an autoencoder's score); Vincent et al., ICML 2008 (rows with some values swapped).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limbeck.contracts import Artefact, OnStep, Step
+from limbeck.errors import InputError, LimbeckWarning
+from limbeck.fidelity import ranks, spearman, top_overlap
+from limbeck.network import Features, Network, float32_tolerance
+from limbeck.spec import InputSpec
+from limbeck.tabular.augment import far_rows, swap_rows
+from limbeck.tabular.config import STUDENTS, FollowerConfig
+from limbeck.tabular.student import (
+    FEWEST_STEPS,
+    LARGE_BATCH,
+    MANY_LESSONS,
+    PASSES,
+    SMALL_BATCH,
+    Lessons,
+    export,
+    train_student,
+)
+from limbeck.tabular.teacher_of import Teacher
+
+__all__ = ["FEWEST_ROWS", "Follower", "NormalScores", "artefact_of", "follow", "hold_out"]
+
+Floats = NDArray[np.float64]
+FEWEST_ROWS = 20  # to learn from: below this there are no neighbours to speak of
+ENOUGH_ROWS = 1000  # from here on a student that does not follow is refused; below it is a matter of chance
+TOP = 0.99  # quantile that says how wide the upper tail of a score is
+
+
+@final
+@dataclass(frozen=True)
+class NormalScores:
+    """Puts a score on one footing with others: the rank among what was learned from, as that of a standard normal.
+
+    Attributes
+    ----------
+    value : ndarray of float64, shape (u,)
+        The different scores, ascending.
+    normal : ndarray of float64, shape (u,)
+        What each becomes.
+    width : float
+        Distance from the highest score after which one unit is added, then ever less: by its logarithm.
+    """
+
+    value: Floats
+    normal: Floats
+    width: float
+
+    @classmethod
+    def learn(cls, score: Floats) -> NormalScores:
+        """Learn from scores, shape (n,)."""
+        value, first = np.unique(score, return_index=True)
+        share = (ranks(score)[first] - 0.5) / len(score)
+        normal = np.array([NormalDist().inv_cdf(u) for u in share.tolist()])
+        width = float(np.quantile(score, TOP) - np.median(score)) or float(value[-1] - value[0]) or 1.0
+        return cls(value, normal, width)
+
+    def __call__(self, score: Floats) -> Floats:
+        """Return normal scores, shape (n,); they go on growing above the highest score that was learned from."""
+        beyond = np.maximum(score - self.value[-1], 0.0) / self.width
+        return np.asarray(np.interp(score, self.value, self.normal) + np.log1p(beyond) / math.log(2.0))
+
+
+@dataclass(frozen=True)
+class Follower:
+    """A student, and how closely it follows.
+
+    Attributes
+    ----------
+    network : Network
+        The student.
+    size : str
+        A name of `STUDENTS`.
+    fidelity : dict
+        On the rows held out: ``n``, ``spearman``, ``top_overlap``.
+    curves : dict
+        Loss, by size.
+    note : str
+        The same in words.
+    """
+
+    network: Network
+    size: str
+    fidelity: dict[str, Any]
+    curves: dict[str, list[float]]
+    note: str
+
+
+def hold_out(n: int, config: FollowerConfig, seed: int) -> NDArray[np.bool_]:
+    """Choose the rows on which student and teacher are compared, (n,); refuses too few rows."""
+    if n < FEWEST_ROWS:
+        raise InputError(
+            "too few rows to learn from", expected=f"at least {FEWEST_ROWS}", got=str(n), fix="give more rows"
+        )
+    held = np.zeros(n, bool)
+    held[np.random.default_rng((seed, 17)).permutation(n)[: max(2, round(config.validation * n))]] = True
+    return held
+
+
+def follow(
+    x: Floats,
+    said: Floats,
+    held: NDArray[np.bool_],
+    teacher: Teacher | None,
+    features: Features,
+    config: FollowerConfig,
+    *,
+    seed: int,
+    name: str,
+    on_step: OnStep,
+) -> Follower:
+    """Teach a student, and a larger one where it does not follow.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n, d)
+        Raw rows.
+    said : ndarray of float64, shape (n,)
+        The teacher's normal score of each.
+    held : ndarray of bool, shape (n,)
+        Rows that are not learned from.
+    teacher : callable, or None
+        Normal scores of any rows; None where it can no longer be asked: there are no swapped rows then, and a row far
+        out is as strange as the strangest, and stranger the farther it is.
+    features : Features
+        Of the student.
+    config : FollowerConfig
+        Every knob.
+    seed : int
+        Of everything random.
+    name : str
+        What the teacher is called in messages.
+    on_step : callable
+        Called after each student.
+
+    Returns
+    -------
+    Follower
+        The first that follows, or the one that follows best.
+
+    Raises
+    ------
+    InputError
+        If none follows and there are a thousand rows to know it by.
+    """
+    lessons, sizes = _lessons(x[~held], said[~held], teacher, features, config, seed), list(STUDENTS)
+    sizes = sizes[sizes.index(config.student) :]
+    curves: dict[str, list[float]] = {}
+    tried: list[tuple[float, str, Network]] = []
+    for size in sizes:
+        network, curves[size] = _taught(lessons, features, STUDENTS[size], config, seed)
+        on_step(Step("students", len(curves), len(sizes)))
+        tried.append((spearman(said[held], network(x[held])), size, network))
+        if tried[-1][0] >= config.fidelity:
+            break
+    following, size, network = max(tried, key=lambda t: t[0])
+    _require_following(following, config.fidelity, int(held.sum()), len(x), name)
+    overlap = top_overlap(said[held], network(x[held]))
+    note = (
+        f"on {held.sum():,} rows held out the student agrees with {name}: rank correlation {following:.3f}, "
+        f"{overlap:.0%} of the strangest rows the same"
+    )
+    return Follower(network, size, {"n": int(held.sum()), "spearman": following, "top_overlap": overlap}, curves, note)
+
+
+def _lessons(
+    real: Floats, said: Floats, teacher: Teacher | None, features: Features, config: FollowerConfig, seed: int
+) -> Lessons:
+    """Return what the student is told: real rows, swapped ones and far ones, each with the teacher's score."""
+    n = len(real)
+    swapped, far = (
+        0 if not share else int(min(max(share * n, config.fewest), config.most)) for share in (config.swap, config.far)
+    )
+    made = np.empty((0, real.shape[1]))
+    if teacher is not None:
+        made, _ = swap_rows(real, np.zeros(n, np.int8), swapped, share=config.swap_share, anomalous=0.0, seed=seed)
+    far = far if features.number.size else 0
+    beyond, distance = far_rows(real, features.number, features.scale, far, seed=seed)
+    made = np.concatenate([made, beyond])
+    if teacher is None:
+        heard = said.max() + np.log1p(distance) / math.log(2.0) - 2.0  # a row 3 spreads out is as strange as any
+    else:
+        heard = teacher(made) if len(made) else np.empty(0)
+    soft = np.concatenate([said, heard]).astype(np.float32)
+    inputs = np.concatenate([features(real), features(made)])
+    critical = np.argsort(-said, kind="stable")[: round(config.critical * n)]
+    return Lessons(inputs, soft, np.zeros_like(soft), np.ones_like(soft), critical)
+
+
+def _taught(
+    lessons: Lessons, features: Features, hidden: tuple[int, ...], config: FollowerConfig, seed: int
+) -> tuple[Network, list[float]]:
+    """Teach a student of one size."""
+    rows = len(lessons.x)
+    batch = config.batch or (LARGE_BATCH if rows > MANY_LESSONS else SMALL_BATCH)
+    weights, biases, curve = train_student(
+        lessons,
+        hidden,
+        steps=min(config.steps, max(FEWEST_STEPS, math.ceil(PASSES * rows / batch))),
+        batch=batch,
+        rate=config.student_rate,
+        temperature=1.0,
+        soft_loss="huber",
+        attention=config.attention,
+        seed=seed,
+    )
+    return Network(features, weights, biases), curve
+
+
+def _require_following(following: float, wanted: float, held: int, rows: int, teacher: str) -> None:
+    """Refuse a student that does not rank as its teacher does, where there are rows enough to know."""
+    if following >= wanted:
+        return
+    message = f"the student does not follow {teacher}"
+    if rows >= ENOUGH_ROWS:
+        raise InputError(
+            message,
+            expected=f"a rank correlation of at least {wanted:g} on {held:,} rows held out",
+            got=f"{following:.3f}",
+            fix="more steps (steps), more rows, another teacher; or take it as it is (fidelity=-1)",
+        )
+    warnings.warn(f"{message}: {following:.2f} on {held} rows held out", LimbeckWarning, stacklevel=5)
+
+
+def artefact_of(
+    follower: Follower,
+    x: Floats,
+    spec: InputSpec,
+    method: str,
+    config: dict[str, Any],
+    training: dict[str, Any],
+    on_step: OnStep,
+) -> Artefact:
+    """Return what a student leaves behind, its graph checked on rows, float64 (n, d)."""
+    on_step(Step("exporting", 0, 1))
+    graph, difference = export(follower.network, x, method)
+    on_step(Step("exporting", 1, 1))
+    tolerance = float32_tolerance(follower.network.features.width)
+    facts = {
+        "chosen": follower.size,
+        "curves": follower.curves,
+        "fidelity": follower.fidelity,
+        "parity": {"largest": difference, "tolerance": tolerance},
+    }
+    return Artefact(dict(follower.network.tensors()), graph, spec, method, config, facts | training)
