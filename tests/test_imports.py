@@ -23,6 +23,7 @@ PUBLIC = [
     "ParityError",
     "Verdicts",
     "__version__",
+    "distil",
     "fit",
     "load",
 ]
