@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Protocol, final
 
 import numpy as np
 import torch
@@ -245,10 +245,3 @@ def _taught_autoencoder(z: Floats, steps: int, seed: int) -> AutoEncoder:
         loss.backward()
         optimiser.step()
     return AutoEncoder(net.double().eval())
-
-
-def sizes_of(detector: Any) -> int:
-    """Return how many bytes a detector takes as a file."""
-    import pickle
-
-    return len(pickle.dumps(detector))
