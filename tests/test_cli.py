@@ -646,6 +646,7 @@ def test_a_scoring_box_without_the_training_extra(package, files, tmp_path):
     assert box("evaluate", package, files / "test.csv", "--json", tmp_path / "m.json").returncode == 0
     assert box("inspect", package).returncode == 0
     refused(box("fit", files / "train.parquet", "--label", "fraud", "--out", tmp_path / "x.limbeck"), "limbeck[train]")
+    refused(box("distil", "amount", files / "train.parquet", "--out", tmp_path / "x.limbeck"), "limbeck[train]")
     refused(box("demo", "--out", tmp_path / "demo"), "limbeck[train]")
     refused(box("report", package, "--out", tmp_path / "r.html"), "limbeck[report]")
     code = "import sys; sys.modules['torch'] = None\nimport limbeck\nlimbeck.MultiTeacherClassifier"

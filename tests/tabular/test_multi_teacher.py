@@ -7,7 +7,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from limbeck.errors import ConfigError, InputError, LimbeckWarning
 from limbeck.network import Features, Network
-from limbeck.tabular import multi_teacher, rounds, student, workers
+from limbeck.tabular import rounds, student, workers
 from limbeck.tabular.candidates import choose
 from limbeck.tabular.config import ROLES, MultiTeacherConfig
 from limbeck.tabular.multi_teacher import MultiTeacherClassifier, _held_out, distil
@@ -216,9 +216,9 @@ def test_progress_ends_at_its_total(table, choice):
 def test_the_parity_gate_allows_for_the_rounding_of_many_inputs(monkeypatch):
     """788 columns once differed by 1.7e-5 where 1e-5 was allowed, and the whole fit was lost."""
     allowed = []
-    monkeypatch.setattr(multi_teacher, "to_onnx", lambda *a, **k: b"")
-    monkeypatch.setattr(multi_teacher, "run_onnx", lambda graph, rows: [rows[:, 0].astype(np.float32)])
-    monkeypatch.setattr(multi_teacher, "check_parity", lambda *a, tolerance: allowed.append(tolerance) or 0.0)
+    monkeypatch.setattr(student, "to_onnx", lambda *a, **k: b"")
+    monkeypatch.setattr(student, "run_onnx", lambda graph, rows: [rows[:, 0].astype(np.float32)])
+    monkeypatch.setattr(student, "check_parity", lambda *a, tolerance: allowed.append(tolerance) or 0.0)
     for d in (30, 800):
         places, none = np.arange(d), np.empty(0, np.int64)
         features = Features(places, np.zeros(d), np.ones(d), none, none, none)

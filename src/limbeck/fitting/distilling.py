@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from limbeck.contracts import OnStep, Step, ignore
+from limbeck.contracts import Distiller, OnStep, Step, ignore
 from limbeck.data.columns import TableItems, rows_of
 from limbeck.data.tables import open_table
 from limbeck.detector import Detector
@@ -21,9 +22,9 @@ from limbeck.fitting.finish import check_arguments, finish
 from limbeck.fitting.pictures import are_pictures
 from limbeck.fitting.prepared import Prepared
 from limbeck.fitting.tables import set_aside, split_off
+from limbeck.methods import METHODS
 from limbeck.spec import for_tables
 from limbeck.table_spec import TableSpec
-from limbeck.tabular.distilled import AnyTeacher
 from limbeck.tabular.encode import learn_spec
 from limbeck.tabular.teacher_of import Teacher, checked, teacher_of
 
@@ -131,7 +132,8 @@ def distil(
     aside = set_aside(np.zeros(len(x), np.int8), seed)
     learn, calibration = (items.subset(np.flatnonzero(rows)) for rows in (~aside, aside))
     prepared = Prepared(learn, calibration, False, table.name, len(x), 0, notes)
-    distiller = AnyTeacher(chosen, live, who)
+    module, name = METHODS[METHOD].distiller.split(":")
+    distiller: Distiller = getattr(importlib.import_module(module), name)(chosen, live, who)
     return finish(prepared, distiller, chosen, method=METHOD, alpha=alpha, seed=seed, workdir=workdir, on_step=on_step)
 
 
