@@ -57,6 +57,9 @@ def test_stored_scores_the_teacher_is_never_asked(knn):
     named = {f"c{j}": rows()[:, j] for j in range(5)} | {"word": ["a", "b", "c"] * 500, "said": knn.decision_scores_}
     detector = limbeck.distil("said", named, config=QUICK, alpha=0.05)
     assert detector.spec.names == ["c0", "c1", "c2", "c4", "word"], "neither the scores nor what never varies"
+    assert not any("looks like a label" in note for note in detector.card.notes)
+    again = limbeck.distil("said", named | {"fraud": [0, 1, 0] * 500}, config=QUICKEST, alpha=0.05)
+    assert any("column 'fraud' looks like a label" in note for note in again.card.notes)
     said = detector.detect({f"c{j}": fresh[:, j] for j in range(5)} | {"word": ["a"] * 1000}).score
     assert spearman(knn.decision_function(fresh), said) > 0.85
     array = limbeck.distil(knn.decision_scores_, rows(), config=QUICK, alpha=0.05)
@@ -95,7 +98,10 @@ def test_no_row_is_its_own_neighbour(knn, monkeypatch):
 
 
 def test_a_limbeck_teaches_a_limbeck(distilled):
-    smaller = limbeck.distil(distilled, rows(), config={**QUICK, "student": "nano", "fidelity": 0.8}, alpha=0.05)
+    named = {f"x{j}": rows()[:, j] for j in range(5)} | {"serial": np.arange(1500)}
+    nano = {**QUICK, "student": "nano", "fidelity": 0.8}
+    smaller = limbeck.distil(distilled, named, config=nano, alpha=0.05, id="serial")
+    assert smaller.spec.id == "serial" and smaller.spec.names == distilled.spec.names
     assert spearman(distilled.detect(rows(500, 1)).score, smaller.detect(rows(500, 1)).score) > 0.8
 
 

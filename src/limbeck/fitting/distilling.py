@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from limbeck.fitting.configuring import configure
 from limbeck.fitting.finish import check_arguments, finish
 from limbeck.fitting.pictures import are_pictures
 from limbeck.fitting.prepared import Prepared
-from limbeck.fitting.tables import set_aside, split_off
+from limbeck.fitting.tables import looks_labelled, set_aside, split_off
 from limbeck.methods import METHODS
 from limbeck.spec import for_tables
 from limbeck.table_spec import TableSpec
@@ -142,7 +143,7 @@ def _spec_of(
 ) -> tuple[TableSpec, list[str]]:
     """Return what the student will expect of a row: what its teacher does, where that is live."""
     if isinstance(teacher, Detector):
-        return for_tables(teacher.spec), []
+        return replace(for_tables(teacher.spec), id=id), []
     spec, notes = learn_spec(frame, named=named, id=id, max_categories=max_categories, every=not stored)
     texts = [spec.names[place] for place in spec.categorical]
     if texts and not stored:
@@ -152,7 +153,7 @@ def _spec_of(
             got=", ".join(f"texts in {name!r}" for name in texts[:5]),
             fix="turn them into the numbers that it was fitted on; or store its scores, and name their column",
         )
-    return spec, notes
+    return spec, looks_labelled(frame) + notes
 
 
 def _numbers(column: pl.Series | None) -> Floats:

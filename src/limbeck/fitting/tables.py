@@ -16,7 +16,7 @@ from limbeck.errors import InputError
 from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE, Prepared
 from limbeck.tabular.encode import learn_spec
 
-__all__ = ["FEWEST_ANOMALIES", "FEW_ANOMALIES", "prepare_table", "set_aside", "split_off"]
+__all__ = ["FEWEST_ANOMALIES", "FEW_ANOMALIES", "looks_labelled", "prepare_table", "set_aside", "split_off"]
 
 FEWEST_ANOMALIES = 5  # below this nothing can be both learned and checked
 LABEL_NAMES = {  # as they are usually called
@@ -40,7 +40,7 @@ def prepare_table(
     table = open_table(source, text=(id,))
     frame, column = split_off(table, label, id, ignored)
     if column is None:
-        y, notes = np.full(frame.height, -1, np.int8), _looks_labelled(frame)
+        y, notes = np.full(frame.height, -1, np.int8), looks_labelled(frame)
     else:
         frame, y, notes = _labelled(frame, labels_of(column, normal))
     calibration = set_aside(np.maximum(y, 0), seed)
@@ -79,12 +79,12 @@ def split_off(
     return frame.drop(ignored), as_label_array(label, frame.height)
 
 
-def _looks_labelled(frame: pl.DataFrame) -> list[str]:
+def looks_labelled(frame: pl.DataFrame) -> list[str]:
     """Say which columns look like labels, where none was named: learned from, they would give the answer away."""
     named = [c for c in frame.columns if c.strip().lower() in LABEL_NAMES and frame[c].n_unique() <= FEW_VALUES]
     return [
-        f"column {name!r} looks like a label and is learned from as any other: name it (--label {name}) or leave it "
-        f"out (--ignore {name})"
+        f"column {name!r} looks like a label and is learned from as any other: leave it out (--ignore {name}), or "
+        f"learn from it (limbeck fit --label {name})"
         for name in named
     ]
 
