@@ -9,7 +9,7 @@ demo: $(INSTALLED)  ## the whole story on built-in data, about a minute
 	$(BIN)/limbeck demo table
 
 test: $(INSTALLED)  ## everything that must hold, in a few minutes
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(INSTALLED)  ## style, types, import directions
 	$(BIN)/ruff check .
