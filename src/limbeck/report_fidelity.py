@@ -53,8 +53,8 @@ def said_of_teacher(training: dict[str, Any]) -> dict[str, Any] | None:
 def _following(found: dict[str, Any], fidelity: dict[str, Any]) -> str:
     """Say how alike both rank."""
     return (
-        f"On {found['n']:,} rows from which the student has not learned, its rank correlation with {found['teacher']} is "
-        f"{fidelity['spearman']:.3f}; of the strangest 1\N{NO-BREAK SPACE}% (ten rows at least) "
+        f"On {found['n']:,} rows from which the student has not learned, its rank correlation with {found['teacher']} "
+        f"is {fidelity['spearman']:.3f}; of the strangest 1\N{NO-BREAK SPACE}% (ten rows at least) "
         f"{rate(fidelity['top_overlap'])} are the same. To follow is not to be right: a student can follow a teacher "
         "that finds nothing."
     )
@@ -64,9 +64,8 @@ def _drawn(drawn: int, n: int) -> str:
     """Say which rows are drawn."""
     if drawn == n:
         return f"All {n:,} rows held out."
-    return (
-        f"{drawn:,} of the {n:,} rows held out: all of these, and of the others evenly many along the teacher's ranking."
-    )
+    kept = "all of these, and of the others evenly many along the teacher's ranking"
+    return f"{drawn:,} of the {n:,} rows held out: {kept}."
 
 
 def _costs(name: str, costs: dict[str, Any]) -> list[str]:
@@ -75,7 +74,9 @@ def _costs(name: str, costs: dict[str, Any]) -> list[str]:
     if not costs["seconds"]:
         return [f"{size}of {name} neither size nor speed is known."]
     if costs["bytes"]["teacher"]:
-        size += f"{name}, as a pickle, takes {_bytes(costs['bytes']['teacher'])}: {_times(costs['bytes'])} times as much."
+        size += (
+            f"{name}, as a pickle, takes {_bytes(costs['bytes']['teacher'])}: {_times(costs['bytes'])} times as much."
+        )
     else:
         size += f"how much {name} takes is not known."
     medians = "; ".join(
@@ -114,4 +115,5 @@ def _percentile(rank: float) -> str:
 
 
 def _unusual(values: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{v['column']} = {v['value']:.4g} ({v['spreads']:+.1f})" for v in values)
+    nothing_breaks = "{column} = {value:.4g} ({spreads:+.1f})".replace(" ", "\N{NO-BREAK SPACE}")
+    return ", ".join(nothing_breaks.format(**value) for value in values)

@@ -15,7 +15,7 @@ import limbeck
 from limbeck.fitting.tables import prepare_table
 from limbeck.network import Network
 from limbeck.table_spec import Column, TableSpec
-from limbeck.tabular import comparison
+from limbeck.tabular import comparison, follow
 from limbeck.tabular.comparison import compare, costs, pickled_bytes
 from limbeck.tabular.encode import learn_features
 
@@ -140,7 +140,13 @@ def test_what_a_teacher_takes_is_its_pickle():
     assert pickled_bytes(index) is None and pickled_bytes(np.mean) is None
 
 
-def test_rows_are_called_as_in_their_source():
+@pytest.fixture
+def no_graph(monkeypatch):
+    """Leave the export out, which takes seconds and compares nothing."""
+    monkeypatch.setattr(follow, "export", lambda network, x, method: (b"", 0.0))
+
+
+def test_rows_are_called_as_in_their_source(no_graph):
     x = np.random.default_rng(0).normal(size=(400, 3))
     table = {f"c{j}": x[:, j] for j in range(3)} | {"serial": [f"u{i}" for i in range(400)]}
     detector = limbeck.fit(table, id="serial", config={**QUICKEST, "teachers": "tails,nearest"}, alpha=0.05)
@@ -165,7 +171,7 @@ def test_rows_without_a_label_do_not_shift_the_others():
         assert batch.id == batch.x[:, 0].tolist()
 
 
-def test_the_same_seed_leaves_the_same_behind_but_for_the_costs(tmp_path):
+def test_the_same_seed_leaves_the_same_behind_but_for_the_costs(no_graph, tmp_path):
     x = np.random.default_rng(0).normal(size=(400, 3))
     for name in ("a", "b"):
         config = {**QUICKEST, "teachers": "nearest,autoencoder", "autoencoder_steps": 20}

@@ -135,8 +135,8 @@ def distil(
     learn, calibration = (items.subset(np.flatnonzero(rows)) for rows in (~aside, aside))
     prepared = Prepared(learn, calibration, False, table.name, len(x), 0, notes)
     module, name = METHODS[METHOD].distiller.split(":")
-    stored_in = None if stored else pickled_bytes(teacher)
-    distiller: Distiller = getattr(importlib.import_module(module), name)(chosen, live, who, stored_in)
+    size = None if stored else pickled_bytes(teacher)
+    distiller: Distiller = getattr(importlib.import_module(module), name)(chosen, live, who, size)
     return finish(prepared, distiller, chosen, method=METHOD, alpha=alpha, seed=seed, workdir=workdir, on_step=on_step)
 
 

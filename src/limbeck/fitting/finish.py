@@ -127,8 +127,9 @@ def _promise(alpha: float, calibrator: Calibrator, normals: bool) -> tuple[float
     """Return the false-alarm rate that can be promised, and say so where it is another one than was asked for."""
     if alpha >= calibrator.smallest_rate:
         return alpha, []
+    kept = "calibration normals" if normals else "calibration rows"
     note = (
-        f"{calibrator.normals.size} calibration {'normals' if normals else 'rows'} cannot promise a false-alarm rate of {alpha:g}: "
+        f"{calibrator.normals.size} {kept} cannot promise a false-alarm rate of {alpha:g}: "
         f"it is raised to {calibrator.smallest_rate:.3g}"
     )
     warnings.warn(note, LimbeckWarning, stacklevel=4)

@@ -179,9 +179,7 @@ def distil_committee(
     committee, own = learn_committee(x[~held], config, seed=seed, categorical=categorical, on_step=on_step)
     said = np.empty(len(x))
     said[~held], said[held] = own, committee(x[held])
-    follower = follow(
-        x, said, held, committee, committee.features, config, seed=seed, name=WHO, on_step=on_step
-    )
+    follower = follow(x, said, held, committee, committee.features, config, seed=seed, name=WHO, on_step=on_step)
     notes = [
         f"the detector {m.name!r} ranks against the others ({m.agreement:.2f}) and is not heard"
         for m in committee.members

@@ -44,8 +44,8 @@ def compare(
     """Set a student beside its teacher.
 
     The rows whose two scores are kept are all that either holds among its strangest 1 % (at least 10, at most 750 a
-    side), and of the others evenly many along the teacher's ranking, up to 2,000 in all: where rows are many the strangest
-    stand out, and the others lie as densely as all do.
+    side), and of the others evenly many along the teacher's ranking, up to 2,000 in all: where rows are many the
+    strangest stand out, and the others lie as they do in full.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def compare(
     -------
     dict
         ``teacher``, its name; ``n``; ``pairs``: ``teacher`` and ``student``, scores in the teacher's order, and
-        ``strangest``: of each the places in these lists that it holds strangest; ``overlap``: ``k``, and which ``share``
-        of the k strangest rows is the same; ``apart``: rows.
+        ``strangest``: of each the places in these lists that it holds strangest; ``overlap``: ``k``, and which
+        ``share`` of the k strangest rows is the same; ``apart``: rows.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def _apart(
     return rows
 
 
-def costs(x: Floats, network: Network, teacher: Teacher | None, stored: int | None) -> dict[str, Any]:
+def costs(x: Floats, network: Network, teacher: Teacher | None, size: int | None) -> dict[str, Any]:
     """Measure how large and how quick both are; no two runs say exactly the same.
 
     Parameters
@@ -158,7 +158,7 @@ def costs(x: Floats, network: Network, teacher: Teacher | None, stored: int | No
         The student, as it scores in numpy.
     teacher : callable, or None
         Scores any rows; None where it can no longer be asked: nothing is timed then.
-    stored : int or None
+    size : int or None
         Bytes of the teacher; None where nobody knows.
 
     Returns
@@ -170,7 +170,7 @@ def costs(x: Floats, network: Network, teacher: Teacher | None, stored: int | No
     sizes = [] if teacher is None else [1, min(BATCH, len(x))]
     return {
         "weights": network.size,
-        "bytes": {"student": 4 * network.size, "teacher": stored},
+        "bytes": {"student": 4 * network.size, "teacher": size},
         "seconds": [_timed(x[:rows], teacher, network) for rows in sizes if teacher is not None],
     }
 

@@ -44,7 +44,7 @@ class AnyTeacher(Distiller):
         The teacher, if it can still be asked: scores (n,), higher = more anomalous, of raw rows, float64 (n, d).
     who : str
         What it is called in messages.
-    stored : int, optional
+    size : int, optional
         How many bytes it takes.
     """
 
@@ -53,9 +53,9 @@ class AnyTeacher(Distiller):
         config: FollowerConfig,
         live: Teacher | None = None,
         who: str = "the teacher",
-        stored: int | None = None,
+        size: int | None = None,
     ) -> None:
-        self.config, self.live, self.who, self.stored = config, live, who, stored
+        self.config, self.live, self.who, self.size = config, live, who, size
 
     def fit(self, items: Items, *, seed: int, workdir: Path, on_step: OnStep = ignore) -> Artefact:
         """Learn from rows; see `Distiller.fit`."""
@@ -72,15 +72,13 @@ class AnyTeacher(Distiller):
             check_sense(said, self.live(probes), self.who)
         footing = NormalScores.learn(said[~held])
         normal, live = footing(said), _on(footing, self.live)
-        follower = follow(
-            x, normal, held, live, features, self.config, seed=seed, name=self.who, on_step=on_step
-        )
+        follower = follow(x, normal, held, live, features, self.config, seed=seed, name=self.who, on_step=on_step)
         (aside,) = items.subset(np.flatnonzero(held)).batches(len(x))
         training = {
             "comparison": compare(
                 aside.x, normal[held], follower.network, name=self.who, spec=spec, id=aside.id, shown=self.config.shown
             ),
-            "costs": costs(aside.x, follower.network, live, self.stored),
+            "costs": costs(aside.x, follower.network, live, self.size),
             "notes": [*notes, follower.note],
         }
         return artefact_of(follower, x, items.spec, METHOD, asdict(self.config), training, on_step)
