@@ -143,9 +143,13 @@ def test_on_the_command_line(run, tmp_path):
     fast = ("--set", "steps=500", "--set", "fewest=1000", "--alpha", "0.05")
     first = run("distil", "said", tmp_path / "rows.csv", "--out", tmp_path / "a.limbeck", *fast)
     assert first.returncode == 0 and "rank correlation" in first.stderr and "c0" not in first.stdout
+    assert "(300 calibration rows)" in first.stdout and "student   rank correlation 0.9" in first.stdout
+    assert "the teacher takes" not in first.stdout, "of stored scores nobody knows it"
     package = tmp_path / "a.limbeck"
     second = run("distil", package, tmp_path / "rows.csv", "--out", tmp_path / "b.limbeck", *fast)
     assert second.returncode == 0, second.stderr
+    assert "times the time for one row, " in second.stdout
+    assert "\nstudent   rank correlation 0.9" in run("inspect", package).stdout
     assert json.loads((tmp_path / "b.limbeck" / "manifest.json").read_text())["card"]["method"] == "distilled"
     third = run("distil", "sai", tmp_path / "rows.csv", "--out", tmp_path / "c.limbeck")
     assert third.returncode == 1 and "did you mean 'said'" in third.stderr

@@ -20,6 +20,7 @@ from limbeck.detector import Detector
 from limbeck.errors import InputError, MissingExtraError, OutputError
 from limbeck.evaluate import Evaluation, evaluate
 from limbeck.report import _by_chance, report, summarise
+from limbeck.report_fidelity import said_of_teacher
 
 QUICK = {"resamplers": ["none", "rus"], "folds": 2, "trees": 10, "steps": 150, "refit_below": 0, "measurements": 1}
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -29,6 +30,17 @@ HOSTILE = '<script>alert("x")</script> $a_b$ & \N{CJK UNIFIED IDEOGRAPH-65E5} \u
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     return limbeck.fit(transactions(2000, rate=0.03, seed=0), label="fraud", config=QUICK, alpha=0.02)
+
+
+@pytest.fixture(scope="module")
+def following() -> Detector:
+    """A student of a committee; its graph, which takes seconds to export and has no part in a report, is left out."""
+    x = np.random.default_rng(0).normal(size=(900, 3))
+    table = {f"c{j}": x[:, j] for j in range(3)} | {"serial": [f"unit-{i}" for i in range(900)]}
+    config = {"teachers": "tails,nearest", "steps": 50, "fewest": 300, "fidelity": -1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limbeck.tabular.follow.export", lambda network, x, method: (b"", 0.0))
+        return limbeck.fit(table, id="serial", config=config, alpha=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -322,3 +334,50 @@ def test_chance_is_the_beta_binomial(alpha, m, n):
     allowed = round(alpha * (m + 1) - 0.49)
     oracle = betabinom(n, allowed, m + 1 - allowed).ppf([0.025, 0.975]) / n
     np.testing.assert_allclose(_by_chance(alpha, m, n), oracle, atol=1.01 / n)
+
+
+def test_a_student_beside_its_teacher(following, tmp_path):
+    page = written(following, tmp_path / "a.html")
+    text, training = words(page), following.artefact.training
+    assert Outline(page).seen["svg"] == 4  # scores, pairs, overlap, loss
+    fidelity, costs = training["fidelity"], training["costs"]
+    assert f"has not learned, its rank correlation with the committee is {fidelity['spearman']:.3f}; of" in text
+    times = costs["bytes"]["teacher"] / costs["bytes"]["student"]
+    assert f": {times:.2g} times as much" in text or f": {times:,.0f} times as much" in text
+    assert "scores one row" in text and "144 rows" in text and "All 144 rows held out" in text
+    for member in training["members"]:
+        assert f" {member['name']} 50 % {member['agreement']:.3f} {member['student']:.3f} " in text
+    for row in training["comparison"]["apart"]:
+        assert f" {row['id']} {100 * row['teacher_rank']:.1f} {100 * row['student_rank']:.1f} " in text
+    drawing = unescape("".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL)))
+    assert all(w in drawing for w in ("other rows", "strangest of both", "chance", "calibration rows"))
+    assert drawing.count("<use") >= 144
+    assert "calibration normals" not in page and "normal rows" not in text, "nobody knows which they are"
+    following.save(tmp_path / "a.limbeck")
+    assert written(limbeck.load(tmp_path / "a.limbeck"), tmp_path / "b.html") == page
+
+
+def test_what_is_known_of_stored_scores_and_of_functions(following, tmp_path):
+    training = following.artefact.training
+    comparison = training["comparison"] | {"teacher": "the stored scores", "apart": []}
+    costs = training["costs"] | {"bytes": {"student": 5252, "teacher": None}}
+    stored = with_training(following, members=[], comparison=comparison, costs=costs | {"seconds": []})
+    text = words(written(stored, tmp_path / "a.html"))
+    assert "take 5.3 kB; of the stored scores neither size nor speed is known." in text
+    assert "Where they differ" not in text and "unit-" not in text and "The detectors of" not in text
+    seconds = [
+        {"rows": rows, "turns": 3, "teacher": t, "student": s} for rows, t, s in ((1, 2.5, 5e-5), (9, 3e-3, 6e-3))
+    ]
+    said = said_of_teacher(stored.artefact.training | {"costs": costs | {"seconds": seconds}})
+    text = " ".join(said["words"]).replace("\N{NO-BREAK SPACE}", " ")
+    assert "how much the stored scores takes is not known" in text
+    assert "one row 50,000 times as fast (50 \N{MICRO SIGN}s instead of 2.5 s)" in text
+    assert "9 rows 0.5 times as fast (6 ms instead of 3 ms)" in text
+
+
+def test_hostile_rows_are_only_text(following, tmp_path):
+    comparison = following.artefact.training["comparison"]
+    row = comparison["apart"][0] | {"id": HOSTILE, "unusual": [{"column": HOSTILE, "value": 1.0, "spreads": 2.0}]}
+    page = written(with_training(following, comparison=comparison | {"apart": [row], "teacher": HOSTILE}),
+                   tmp_path / "a.html")  # fmt: skip
+    assert "<script" not in page and Outline(page).seen["script"] == 0 and page.count("&lt;script&gt;") >= 3

@@ -97,7 +97,7 @@ class Artefact:
     spec: InputSpec
     method: str
     config: dict[str, Any]
-    training: dict[str, Any]  # candidates, curves, suspects, ablations: plain JSON values
+    training: dict[str, Any]  # candidates, comparison, costs, curves, suspects, ablations: plain JSON values
 
 
 class Distiller(ABC):
@@ -112,7 +112,7 @@ class Distiller(ABC):
         items : Items
             What to learn from; the calibration rows are not among them.
         seed : int
-            The same seed on the same machine gives the same artefact.
+            The same seed on the same machine gives the same artefact, but for ``training["costs"]``, which is measured.
         workdir : Path
             An existing folder for what a later run may resume from.
         on_step : callable

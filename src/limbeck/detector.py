@@ -19,6 +19,7 @@ from limbeck.data.columns import rows_of
 from limbeck.data.images import PictureItems
 from limbeck.data.layouts import find_pictures, is_picture_source
 from limbeck.data.tables import open_table
+from limbeck.methods import METHODS
 from limbeck.runtime import NumpyScorer, scorer_for
 from limbeck.spec import InputSpec, for_pictures, for_tables
 from limbeck.table_spec import TableSpec
@@ -71,6 +72,12 @@ class Detector:
     def items(self) -> str:
         """What it judges, in a word: "rows" or "pictures"."""
         return "rows" if isinstance(self.spec, TableSpec) else "pictures"
+
+    @property
+    def calibration_items(self) -> str:
+        """What set its threshold: "calibration normals", or "calibration rows" where nobody knows that they are."""
+        known = self.card.method not in METHODS or METHODS[self.card.method].normals
+        return "calibration normals" if known else f"calibration {self.items}"
 
     @cached_property
     def threshold(self) -> float:

@@ -17,6 +17,7 @@ from limbeck import metrics
 from limbeck.errors import InputError, require
 from limbeck.methods import METHODS
 from limbeck.outputs import new_file
+from limbeck.report_fidelity import said_of_teacher
 from limbeck.report_pictures import gallery, said_of_suspects
 from limbeck.report_plots import BINS, PALETTE, has_ap, plots, rate
 from limbeck.table_spec import TableSpec
@@ -95,10 +96,11 @@ def summarise(detector: Detector, evaluation: Evaluation | None = None) -> dict[
     measured = None if evaluation is None else _measured(detector, evaluation)
     share = f"{card.n_anomalous:,} of them anomalous ({rate(card.n_anomalous / max(1, card.n_items))})"
     items = detector.items
+    kept = items if detector.calibration_items == f"calibration {items}" else f"normal {items}"
     verdict = f"This {card.method} detector learned from {card.n_items:,} {items}, "
     verdict += share if card.n_anomalous else "none of them known to be anomalous"
     if evaluation is None:
-        verdict += f"; it promises to alarm at most {rate(detector.alpha)} of new normal {items}"
+        verdict += f"; it promises to alarm at most {rate(detector.alpha)} of new {kept}"
     else:
         m = evaluation.metrics
         verdict += (
@@ -109,10 +111,13 @@ def summarise(detector: Detector, evaluation: Evaluation | None = None) -> dict[
     return {
         "verdict": verdict + ".",
         "measured": measured,
+        "teacher": said_of_teacher(training),
         "candidates": _candidates(training.get("candidates") or [], bool(training.get("taught_again"))),
         "alpha": rate(detector.alpha),
         "threshold": _number("threshold", detector.threshold),
-        "calibration_normals": f"{calibrator.normals.size:,}",
+        "calibrated_on": f"{calibrator.normals.size:,}",
+        "calibration_items": detector.calibration_items,
+        "kept": kept,
         "smallest_rate": rate(calibrator.smallest_rate),
         "line": line and (f"{line.slope:.4g}", f"{line.intercept:+.4g}"),
         "parity": training.get("parity"),

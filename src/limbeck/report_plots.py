@@ -62,6 +62,10 @@ def plots(detector: Detector, evaluation: Evaluation | None) -> dict[str, str]:
         regions = evaluation.pictures and curve_of_regions(evaluation.pictures)
         if regions:
             wanted["regions"] = (_draw_regions, half, regions)
+    if found := training.get("comparison"):
+        wanted["pairs"] = (_draw_pairs, (5.0, 4.0), (found["pairs"],))
+        if len(found["overlap"]["k"]) > 1:
+            wanted["overlap"] = (_draw_overlap, (5.0, 4.0), (found["overlap"], found["n"]))
     if rows := [row for row in training.get("candidates") or [] if has_ap(row)]:
         wanted["candidates"] = (_draw_candidates, (10.0, 0.65 + 0.27 * len(rows)), (rows,))
     if curves := {role: losses for role, losses in (training.get("curves") or {}).items() if len(losses) > 1}:
@@ -113,7 +117,7 @@ def _draw_precision(figure: Any, detector: Detector, evaluation: Evaluation) -> 
 
 
 def _draw_scores(figure: Any, detector: Detector, evaluation: Evaluation | None) -> None:
-    groups = [("calibration normals", detector.calibrator.normals, NORMAL)]
+    groups = [(detector.calibration_items, detector.calibrator.normals, NORMAL)]
     if evaluation is not None:
         y, s = evaluation.label == 1, evaluation.score
         groups = [("normal", s[~y], NORMAL), ("anomalous", s[y], ANOMALOUS)]
@@ -188,6 +192,38 @@ def _draw_regions(figure: Any, fpr: NDArray[np.float64], overlap: NDArray[np.flo
     axes.set(xlim=(0, fpr[-1]), ylim=(0, 1.04), xlabel="false alarms: share of the pixels outside of defects")
     axes.set(ylabel="overlap: share of each defect found, mean")
     axes.xaxis.set_major_formatter(lambda v, _: rate(v))
+    _legend(axes)
+
+
+def _draw_pairs(figure: Any, pairs: dict[str, Any]) -> None:
+    teacher, student = np.array(pairs["teacher"]), np.array(pairs["student"])
+    first, second = (np.isin(np.arange(len(teacher)), pairs["strangest"][who]) for who in ("teacher", "student"))
+    low, high = min(teacher.min(), student.min()), max(teacher.max(), student.max())
+    pad = 0.04 * (high - low)
+    axes = figure.subplots()
+    axes.plot((low - pad, high + pad), (low - pad, high + pad), color=MUTED, linestyle=":", linewidth=1)
+    for label, rows, style in (
+        ("other rows", ~(first | second), {"marker": "o", "markersize": 2.5, "color": NORMAL, "alpha": 0.4}),
+        ("strangest of both", first & second, {"marker": "o", "markersize": 4.5, "color": STRONG, "alpha": 0.8}),
+        ("of the teacher alone", first & ~second, {"marker": ">", "markersize": 5, "color": ANOMALOUS, "alpha": 0.8}),
+        ("of the student alone", second & ~first, {"marker": "^", "markersize": 5, "color": INK, "alpha": 0.8}),
+    ):
+        if rows.any():
+            axes.plot(teacher[rows], student[rows], linestyle="none", markeredgewidth=0, label=label, **style)
+    axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad))
+    axes.set(xlabel="teacher's score, as a normal score", ylabel="student's score")
+    _legend(axes, 2)
+
+
+def _draw_overlap(figure: Any, overlap: dict[str, list[float]], n: int) -> None:
+    k, share = np.array(overlap["k"]), overlap["share"]
+    axes = figure.subplots()
+    axes.plot(k, share, "o-", color=STRONG, markersize=4, label="student")
+    axes.plot(k, k / n, color=MUTED, linestyle=":", label="chance")
+    axes.set(xscale="log", ylim=(0, 1.04), xlabel="strangest rows that are looked at", ylabel="share that is the same")
+    axes.set_xticks(k[np.linspace(0, len(k) - 1, min(len(k), 6)).round().astype(int)])
+    axes.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
+    axes.yaxis.set_major_formatter(lambda v, _: rate(v))
     _legend(axes)
 
 

@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from limbeck.contracts import Step
     from limbeck.detector import Detector
 
-__all__ = ["kinds", "print_candidates", "print_input", "print_metrics", "print_table", "progress", "show_warning"]
+__all__ = [
+    "kinds",
+    "print_candidates",
+    "print_following",
+    "print_input",
+    "print_metrics",
+    "print_table",
+    "progress",
+    "show_warning",
+]
 
 
 @contextmanager
@@ -70,6 +79,14 @@ def print_candidates(detector: Detector) -> None:
         n = detector.artefact.training["candidates"][0]["n"]
         print(f"on {n:,} validation rows that none of them saw:")
         print_table(("model", "average precision", "AUROC", "recall at 1 % FPR", "ECE"), rows)
+
+
+def print_following(detector: Detector) -> None:
+    """Print how a student follows its teacher, and what it saves; nothing where it follows none."""
+    from limbeck.report_fidelity import said_in_short
+
+    if following := said_in_short(detector.artefact.training):
+        print(f"student   {following}")
 
 
 def print_metrics(metrics: dict[str, float], names: tuple[str, ...]) -> None:

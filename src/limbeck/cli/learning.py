@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from limbeck.cli.app import AsJson, command
 from limbeck.errors import LimbeckWarning
-from limbeck.terminal import kinds, print_candidates, print_metrics, print_table, progress
+from limbeck.terminal import kinds, print_candidates, print_following, print_metrics, print_table, progress
 
 if TYPE_CHECKING:
     from limbeck.detector import Detector
@@ -146,8 +146,10 @@ def _say_what_was_made(detector: Detector, out: Path, caught: list[warnings.Warn
     print(f"takes     {kinds(detector)}")
     print(
         f"threshold {card.threshold:.4f} for a false-alarm rate of {card.alpha:g} "
-        f"({card.n_calibration_normal:,} calibration normals)\npackage   {out}"
+        f"({card.n_calibration_normal:,} {detector.calibration_items})"
     )
+    print_following(detector)
+    print(f"package   {out}")
 
 
 @command

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from limbeck.cli.app import AsJson, command, load
 from limbeck.errors import OutputError
-from limbeck.terminal import print_candidates, print_input, print_metrics, print_table, progress
+from limbeck.terminal import print_candidates, print_following, print_input, print_metrics, print_table, progress
 
 
 @command
@@ -232,8 +232,10 @@ def inspect(package: Path, *, json_: AsJson = False) -> None:
     print(f"{card.n_items:,} {detector.items}, {card.n_anomalous:,} known to be anomalous")
     print(
         f"threshold {card.threshold:.4f} for a false-alarm rate of {detector.alpha:g} "
-        f"({card.n_calibration_normal:,} calibration normals)\n"
+        f"({card.n_calibration_normal:,} {detector.calibration_items})"
     )
+    print_following(detector)
+    print()
     print_candidates(detector)
     print_input(detector)
     for note in card.notes:

@@ -17,7 +17,7 @@ from limbeck.contracts import Batch
 from limbeck.errors import InputError
 from limbeck.table_spec import TableSpec, as_array, as_text
 
-__all__ = ["TableItems", "as_columns", "as_label_array", "as_series", "labels_of", "rows_of"]
+__all__ = ["TableItems", "as_columns", "as_label_array", "as_series", "ids_of", "labels_of", "rows_of"]
 
 NORMAL_WORDS = {"0", "normal", "good", "benign", "ok", "false", "no", "negative"}
 
@@ -113,6 +113,11 @@ def rows_of(frame: pl.DataFrame, spec: TableSpec, *, named: bool, first_row: int
     return spec.validate(frame.select(places).to_numpy(), first_row=first_row)
 
 
+def ids_of(frame: pl.DataFrame, id: str | None) -> NDArray[Any]:
+    """Return what the rows of a source are called, (n,): by a column, or else by their number."""
+    return np.arange(frame.height) if id is None else frame[id].to_numpy()
+
+
 def labels_of(column: pl.Series, normal: Any = None) -> NDArray[np.int8]:
     """Read a label column as 0 = normal, 1 = anomalous, -1 = unknown.
 
@@ -176,6 +181,7 @@ class TableItems:
     x: NDArray[np.float64]  # (n, d)
     label: NDArray[np.int8]  # (n,)
     score: NDArray[np.float64] | None = None  # (n,) what a teacher said of each row, where it was stored
+    id: NDArray[Any] | None = None  # (n,) what each is called in its source; None = by its number here
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -185,12 +191,13 @@ class TableItems:
         """Yield the rows in their order, at most `size` at a time."""
         for i in range(0, len(self.x), size):
             stop = min(i + size, len(self.x))
-            yield Batch(self.x[i:stop], self.label[i:stop], None, range(i, stop))
+            id = range(i, stop) if self.id is None else self.id[i:stop].tolist()
+            yield Batch(self.x[i:stop], self.label[i:stop], None, id)
 
     def subset(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> TableItems:
         """Return some of the rows, in the order asked for."""
-        score = None if self.score is None else self.score[indices]
-        return TableItems(self.spec, self.x[indices], self.label[indices], score)
+        score, id = (None if part is None else part[indices] for part in (self.score, self.id))
+        return TableItems(self.spec, self.x[indices], self.label[indices], score, id)
 
     def fingerprint(self) -> str:
         """Name the rows by their values."""

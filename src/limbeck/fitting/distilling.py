@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from limbeck.contracts import Distiller, OnStep, Step, ignore
-from limbeck.data.columns import TableItems, rows_of
+from limbeck.data.columns import TableItems, ids_of, rows_of
 from limbeck.data.tables import open_table
 from limbeck.detector import Detector
 from limbeck.errors import InputError, require_training
@@ -26,6 +26,7 @@ from limbeck.fitting.tables import looks_labelled, set_aside, split_off
 from limbeck.methods import METHODS
 from limbeck.spec import for_tables
 from limbeck.table_spec import TableSpec
+from limbeck.tabular.comparison import pickled_bytes
 from limbeck.tabular.encode import learn_spec
 from limbeck.tabular.teacher_of import Teacher, checked, teacher_of
 
@@ -129,12 +130,13 @@ def distil(
     said = checked(_numbers(column), len(x), who) if live is None else _own(teacher, live(x))
     if turned:
         said, live = -said, live and _turned(live)
-    items = TableItems(spec, x, np.full(len(x), -1, np.int8), said)
+    items = TableItems(spec, x, np.full(len(x), -1, np.int8), said, ids_of(frame, id))
     aside = set_aside(np.zeros(len(x), np.int8), seed)
     learn, calibration = (items.subset(np.flatnonzero(rows)) for rows in (~aside, aside))
     prepared = Prepared(learn, calibration, False, table.name, len(x), 0, notes)
     module, name = METHODS[METHOD].distiller.split(":")
-    distiller: Distiller = getattr(importlib.import_module(module), name)(chosen, live, who)
+    size = None if stored else pickled_bytes(teacher)
+    distiller: Distiller = getattr(importlib.import_module(module), name)(chosen, live, who, size)
     return finish(prepared, distiller, chosen, method=METHOD, alpha=alpha, seed=seed, workdir=workdir, on_step=on_step)
 
 

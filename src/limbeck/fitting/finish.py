@@ -67,7 +67,7 @@ def finish(
         prepared.notes.append(said_of(suspects))
         score, y = _usual(score, y, cut, prepared.notes)
     calibrator = Calibrator.fit(score, y, probabilities=prepared.labelled)
-    promised, raised = _promise(alpha, calibrator)
+    promised, raised = _promise(alpha, calibrator, METHODS[method].normals)
     card = _card(prepared, artefact, seed, calibrator, promised, raised)
     return Detector(artefact, scorer, calibrator, promised, card)
 
@@ -123,12 +123,13 @@ def _card(
     return card
 
 
-def _promise(alpha: float, calibrator: Calibrator) -> tuple[float, list[str]]:
+def _promise(alpha: float, calibrator: Calibrator, normals: bool) -> tuple[float, list[str]]:
     """Return the false-alarm rate that can be promised, and say so where it is another one than was asked for."""
     if alpha >= calibrator.smallest_rate:
         return alpha, []
+    kept = "calibration normals" if normals else "calibration rows"
     note = (
-        f"{calibrator.normals.size} calibration normals cannot promise a false-alarm rate of {alpha:g}: "
+        f"{calibrator.normals.size} {kept} cannot promise a false-alarm rate of {alpha:g}: "
         f"it is raised to {calibrator.smallest_rate:.3g}"
     )
     warnings.warn(note, LimbeckWarning, stacklevel=4)

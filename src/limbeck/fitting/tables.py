@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from limbeck.data.columns import TableItems, as_label_array, labels_of, rows_of
+from limbeck.data.columns import TableItems, as_label_array, ids_of, labels_of, rows_of
 from limbeck.data.tables import TableSource, open_table
 from limbeck.errors import InputError
 from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE, Prepared
@@ -39,10 +39,13 @@ def prepare_table(
     """Read a table, with labels or without, and set rows aside for calibration."""
     table = open_table(source, text=(id,))
     frame, column = split_off(table, label, id, ignored)
+    called = ids_of(frame, id)
     if column is None:
         y, notes = np.full(frame.height, -1, np.int8), looks_labelled(frame)
     else:
-        frame, y, notes = _labelled(frame, labels_of(column, normal))
+        y = labels_of(column, normal)
+        called = called[y >= 0]
+        frame, y, notes = _labelled(frame, y)
     calibration = set_aside(np.maximum(y, 0), seed)
     spec, more = learn_spec(
         frame.filter(pl.Series(~calibration)),
@@ -52,7 +55,7 @@ def prepare_table(
         id=id,
         max_categories=max_categories,
     )
-    items = TableItems(spec, rows_of(frame, spec, named=table.named), y)
+    items = TableItems(spec, rows_of(frame, spec, named=table.named), y, id=called)
     learn, aside = (items.subset(np.flatnonzero(rows)) for rows in (~calibration, calibration))
     return Prepared(learn, aside, column is not None, table.name, len(y), int((y == 1).sum()), notes + more)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from limbeck.errors import InputError
 from limbeck.fidelity import spearman
 from limbeck.network import Features
 from limbeck.spec import for_tables
+from limbeck.tabular.comparison import compare, costs, pickled_bytes
 from limbeck.tabular.config import CommitteeConfig
 from limbeck.tabular.encode import learn_features
 from limbeck.tabular.follow import Follower, NormalScores, artefact_of, follow, hold_out
@@ -30,6 +31,7 @@ from limbeck.tabular.outliers import Outliers, learn_outliers
 __all__ = ["Committee", "DistilledCommittee", "Member", "OutlierCommittee", "distil_committee", "learn_committee"]
 
 METHOD = "committee"
+WHO = "the committee"
 Floats = NDArray[np.float64]
 
 
@@ -135,6 +137,8 @@ class DistilledCommittee:
 
     committee: Committee
     follower: Follower
+    held: NDArray[np.bool_]  # (n,) rows that neither has learned from
+    said: Floats  # the committee's scores of these
     notes: list[str]
 
 
@@ -175,15 +179,13 @@ def distil_committee(
     committee, own = learn_committee(x[~held], config, seed=seed, categorical=categorical, on_step=on_step)
     said = np.empty(len(x))
     said[~held], said[held] = own, committee(x[held])
-    follower = follow(
-        x, said, held, committee, committee.features, config, seed=seed, name="the committee", on_step=on_step
-    )
+    follower = follow(x, said, held, committee, committee.features, config, seed=seed, name=WHO, on_step=on_step)
     notes = [
         f"the detector {m.name!r} ranks against the others ({m.agreement:.2f}) and is not heard"
         for m in committee.members
         if not m.weight
     ]
-    return DistilledCommittee(committee, follower, [*notes, follower.note])
+    return DistilledCommittee(committee, follower, held, said[held], [*notes, follower.note])
 
 
 @final
@@ -201,16 +203,26 @@ class OutlierCommittee(Distiller):
 
     def fit(self, items: Items, *, seed: int, workdir: Path, on_step: OnStep = ignore) -> Artefact:
         """Learn from rows; see `Distiller.fit`."""
-        x = np.concatenate([b.x for b in items.batches(1 << 16)])
-        categorical = for_tables(items.spec).categorical
-        distilled = distil_committee(x, self.config, seed=seed, categorical=categorical, on_step=on_step)
-        members = [{"name": m.name, "weight": m.weight, "agreement": m.agreement} for m in distilled.committee.members]
-        return artefact_of(
-            distilled.follower,
-            x,
-            items.spec,
-            METHOD,
-            asdict(self.config),
-            {"members": members, "notes": distilled.notes},
-            on_step,
-        )
+        batches, spec = list(items.batches(1 << 16)), for_tables(items.spec)
+        x, id = np.concatenate([b.x for b in batches]), [i for b in batches for i in b.id]
+        distilled = distil_committee(x, self.config, seed=seed, categorical=spec.categorical, on_step=on_step)
+        committee, follower, places = distilled.committee, distilled.follower, np.flatnonzero(distilled.held)
+        training = {
+            "members": _said_of_members(committee, follower, x[places]),
+            "comparison": compare(
+                x[places], distilled.said, follower.network, name=WHO, spec=spec, id=[id[i] for i in places],
+                shown=self.config.shown,
+            ),
+            "costs": costs(x[places], follower.network, committee, pickled_bytes(committee)),
+            "notes": distilled.notes,
+        }  # fmt: skip
+        return artefact_of(follower, x, items.spec, METHOD, asdict(self.config), training, on_step)
+
+
+def _said_of_members(committee: Committee, follower: Follower, x: Floats) -> list[dict[str, Any]]:
+    """Return what each detector is heard with, and how the student ranks beside it on rows held out, (n, d)."""
+    z, student = committee.features(x).astype(np.float64), follower.network(x)
+    return [
+        {"name": m.name, "weight": m.weight, "agreement": m.agreement, "student": spearman(m.detector(z), student)}
+        for m in committee.members
+    ]

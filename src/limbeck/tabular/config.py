@@ -232,6 +232,11 @@ class FollowerConfig:
     critical: float = knob(0.05, "share of the rows that counts as critical: those that score highest", share)
     # what is held out inside
     validation: float = knob(0.2, "share of the rows on which teacher and student are compared", between(0.05, 0.5))
+    # the report
+    shown: int = knob(
+        10, "rows on which teacher and student differ most that the package keeps, id and values, for its report; "
+        "0 = none", between(0, 1000),
+    )  # fmt: skip
     # the edge
     max_categories: int = knob(100, "most frequent categories kept of a column; the rest are 'other'", at_least(1))
 

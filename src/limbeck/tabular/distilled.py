@@ -18,6 +18,7 @@ from limbeck.data.columns import TableItems
 from limbeck.errors import InputError
 from limbeck.spec import for_tables
 from limbeck.tabular.augment import far_rows
+from limbeck.tabular.comparison import compare, costs
 from limbeck.tabular.config import FollowerConfig
 from limbeck.tabular.encode import learn_features
 from limbeck.tabular.follow import NormalScores, artefact_of, follow, hold_out
@@ -43,10 +44,18 @@ class AnyTeacher(Distiller):
         The teacher, if it can still be asked: scores (n,), higher = more anomalous, of raw rows, float64 (n, d).
     who : str
         What it is called in messages.
+    size : int, optional
+        How many bytes it takes.
     """
 
-    def __init__(self, config: FollowerConfig, live: Teacher | None = None, who: str = "the teacher") -> None:
-        self.config, self.live, self.who = config, live, who
+    def __init__(
+        self,
+        config: FollowerConfig,
+        live: Teacher | None = None,
+        who: str = "the teacher",
+        size: int | None = None,
+    ) -> None:
+        self.config, self.live, self.who, self.size = config, live, who, size
 
     def fit(self, items: Items, *, seed: int, workdir: Path, on_step: OnStep = ignore) -> Artefact:
         """Learn from rows; see `Distiller.fit`."""
@@ -62,11 +71,16 @@ class AnyTeacher(Distiller):
             probes, _ = far_rows(x[~held], features.number, features.scale, PROBES, seed=seed)
             check_sense(said, self.live(probes), self.who)
         footing = NormalScores.learn(said[~held])
-        follower = follow(
-            x, footing(said), held, _on(footing, self.live), features, self.config, seed=seed, name=self.who,
-            on_step=on_step,
-        )  # fmt: skip
-        training = {"notes": [*notes, follower.note]}
+        normal, live = footing(said), _on(footing, self.live)
+        follower = follow(x, normal, held, live, features, self.config, seed=seed, name=self.who, on_step=on_step)
+        (aside,) = items.subset(np.flatnonzero(held)).batches(len(x))
+        training = {
+            "comparison": compare(
+                aside.x, normal[held], follower.network, name=self.who, spec=spec, id=aside.id, shown=self.config.shown
+            ),
+            "costs": costs(aside.x, follower.network, live, self.size),
+            "notes": [*notes, follower.note],
+        }
         return artefact_of(follower, x, items.spec, METHOD, asdict(self.config), training, on_step)
 
 
