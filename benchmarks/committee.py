@@ -215,9 +215,10 @@ def said_of(rows: list[Row]) -> dict[str, str]:
     auroc, sizes = means(rows, "auroc"), {row["set"]: int(row["rows"]) for row in rows}
     less = [round(auroc[name, TEACHER] - value, 6) for (name, model), value in auroc.items() if model == STUDENT]
     followers = [row for row in rows if row["model"] == STUDENT]
+    near, not_below = sum(abs(d) <= NEAR for d in less), sum(d <= NEAR for d in less)
     told = {
-        f"sets where the student's AUROC is within {NEAR} of the committee's": f"{sum(abs(d) <= NEAR for d in less)}",
-        f"sets where it is at most {NEAR} below": f"{sum(d <= NEAR for d in less)} of {len(less)}",
+        f"sets where the student's AUROC is within {NEAR} of the committee's": f"{near} of {len(less)}",
+        f"sets where it is at most {NEAR} below": f"{not_below} of {len(less)}",
         "students that would have been refused": f"{sum(row['refused'] == 'True' for row in followers)} "
         f"of {len(followers)}",
     }
