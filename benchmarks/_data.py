@@ -77,13 +77,7 @@ TON_IOT = {
     "thermostat": "Thermostat",
     "weather": "Weather",
 }  # garage door and motion light have under 20 distinct rows
-ADBENCH = {
-    "mammography": "23_mammography",
-    "shuttle": "32_shuttle",
-    "campaign": "5_campaign",
-    "thyroid": "38_thyroid",
-    "satellite": "30_satellite",
-}
+ADBENCH = ("mammography", "shuttle", "campaign", "thyroid", "satellite")
 SETS = (
     "credit card",
     *ADBENCH,
@@ -111,6 +105,28 @@ def splits(name: str, seed: int) -> Iterator[Split]:
             yield Split(frame[train], frame[test], label, fold)
 
 
+def adbench_sets() -> dict[str, str]:
+    """Return the sets of the ADBench archive and their places in it: the classical ones, then MVTec AD's features."""
+    with zipfile.ZipFile(_adbench()) as archive:
+        files = [Path(file) for file in archive.namelist() if file.endswith(".npz")]
+    named = {
+        ("MVTec " if file.stem.startswith("MVTec") else "") + file.stem.partition("_")[2]: file.as_posix()
+        for file in files
+    }  # 12_fault, MVTec-AD_bottle
+    return {name: named[name] for name in sorted(named, key=lambda name: (name.startswith("MVTec"), name.casefold()))}
+
+
+def adbench(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read a set of the ADBench archive: rows, float64 (n, d), and labels, int8 (n,)."""
+    with zipfile.ZipFile(_adbench()) as archive:
+        with archive.open(adbench_sets()[name]) as handle, np.load(handle, allow_pickle=False) as arrays:
+            return np.asarray(arrays["X"], dtype=np.float64), arrays["y"].astype(np.int8).ravel()
+
+
+def _adbench() -> Path:
+    return FOLDER / "tabular" / "adbench_small.zip"
+
+
 def _table(name: str, seed: int) -> tuple[pl.DataFrame, str]:
     folder = FOLDER / "tabular"
     if name == "credit card":
@@ -118,10 +134,8 @@ def _table(name: str, seed: int) -> tuple[pl.DataFrame, str]:
             frame = pl.DataFrame(arrays["X"], schema=[str(c) for c in arrays["columns"]])
             return frame.with_columns(fraud=pl.Series(arrays["y"])), "fraud"
     if name in ADBENCH:
-        with zipfile.ZipFile(folder / "adbench_small.zip") as archive:
-            with archive.open(f"adbench/Classical/{ADBENCH[name]}.npz") as handle, np.load(handle) as arrays:
-                frame = pl.DataFrame(np.asarray(arrays["X"], dtype=np.float64))
-                return frame.with_columns(label=pl.Series(arrays["y"].astype(np.int8).ravel())), "label"
+        x, y = adbench(name)
+        return pl.DataFrame(x).with_columns(label=pl.Series(y)), "label"
     if name.startswith("TON-IoT"):
         return _ton_iot(TON_IOT[name.split()[1]]), "label"
     if name == "HYPERAKTIV":

@@ -14,9 +14,10 @@ def machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def versions() -> str:
+def versions(*others: str) -> str:
     """List the versions that decide the figures."""
-    return ", ".join(f"{n} {importlib.metadata.version(n)}" for n in ("limbeck", "torch", "lightgbm", "numpy"))
+    names = ("limbeck", "torch", "lightgbm", "numpy", *others)
+    return ", ".join(f"{n} {importlib.metadata.version(n)}" for n in names)
 
 
 def held(file: Path, **key: object) -> bool:
@@ -27,10 +28,10 @@ def held(file: Path, **key: object) -> bool:
         return any(all(row[k] == str(v) for k, v in key.items()) for row in csv.DictReader(handle))
 
 
-def append(file: Path, row: dict[str, object]) -> None:
-    """Add a row with versions and machine."""
+def append(file: Path, row: dict[str, object], *others: str) -> None:
+    """Add a row with versions, those of other libraries too, and machine."""
     full = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-    full |= {"versions": versions(), "machine": machine()}
+    full |= {"versions": versions(*others), "machine": machine()}
     fresh = not file.exists()
     with file.open("a", newline="") as handle:
         writer = csv.DictWriter(handle, list(full), lineterminator="\n")
