@@ -24,10 +24,16 @@ QUICK = {
     "backbone": "resnet18", "weights": "random", "taps": "layer1", "blocks": "1,1", "size": 32,
     "steps": 12, "batch": 4, "checkpoint": 1e6, "domains": 3, "domain_students": "same",
 }  # fmt: skip
+IN_TURN = {"order": "turns", "policy": "share", "suspects": 0.2, "confident": "pseudo"}
 COMMON = {f.name for f in dataclasses.fields(ReverseDistillationConfig)}
 
 
 def settings(**values):
+    """Return a configuration in which all students take their steps in turn."""
+    return replace(CrossDomainConfig(), QUICK | IN_TURN | values)
+
+
+def as_shipped(**values):
     return replace(CrossDomainConfig(), QUICK | values)
 
 
@@ -147,10 +153,11 @@ def test_small_students_are_smaller_and_still_learn(tmp_path):
     run(tmp_path, config)
 
 
-def test_told_its_own_features_the_global_student_is_reverse_distillation_to_the_bit(tmp_path, stored):
+@pytest.mark.parametrize("order", ["first", "turns"])
+def test_told_its_own_features_the_global_student_is_reverse_distillation_to_the_bit(tmp_path, stored, order):
     """Nothing that the domains do, their number or their randomness, reaches a student that is told what RD is told."""
     items = items_of(24)
-    config = settings(confident="teacher", suspects=0.0, suspects_first=0.0, dropout=0.2, halved="no")
+    config = settings(confident="teacher", suspects=1e-6, suspects_first=0.0, dropout=0.2, halved="no", order=order)
     plain = ReverseDistillationConfig(**{k: v for k, v in dataclasses.asdict(config).items() if k in COMMON})
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir(), (tmp_path / "c").mkdir()
     across = CrossDomain(config).fit(items, seed=3, workdir=tmp_path / "a")
@@ -173,7 +180,7 @@ def test_the_graph_holds_no_student_of_a_domain(tmp_path):
     assert shapes[0] == shapes[1] and nodes[0] == nodes[1]
 
 
-@pytest.mark.parametrize("policy", ["share", "trim", "random"])
+@pytest.mark.parametrize("policy", ["share", "trim", "random", "others"])
 def test_each_student_learns_from_its_domain_alone_and_once_a_pass(tmp_path, monkeypatch, policy):
     config = settings(policy=policy, steps=24, warm_up=0.25, divisions=2, suspects=0.4, suspects_first=0.4)
     model, course = course_of(config)
@@ -245,6 +252,7 @@ def test_who_judges(tmp_path):
     items, every, held = items_of(12), np.arange(12), np.arange(4)
     for judge in ("global", "outside"):
         model, course = course_of(replace(config, {"judge": judge}))
+        footing = model if judge == "global" else course.domains[0]
         folder = tmp_path / judge
         folder.mkdir()
         features = features_of(model, items, folder)
@@ -257,7 +265,7 @@ def test_who_judges(tmp_path):
             made = [m.student(targets) for m in ([model] if judge == "global" else course.domains)]
             if judge == "outside":
                 made = [pseudo_normal(made, torch.from_numpy(~members), "mean")]
-            maps = model.map(targets, made[0])[1].flatten(1).numpy()
+            maps = footing.map(targets, made[0])[1].flatten(1).numpy()
         np.testing.assert_allclose(score, np.sort(maps)[:, -round(0.01 * 32 * 32) :].mean(1), rtol=1e-4)
 
 
@@ -276,22 +284,54 @@ def test_a_memory_finds_what_is_unlike_all_others_and_they_are_split(tmp_path, m
 def test_the_share_of_suspects_shrinks_by_the_middle(tmp_path):
     config = settings(steps=24, warm_up=0.0, divisions=4, suspects=0.2, suspects_first=0.6)
     _, course, _ = run(tmp_path, config)
-    shares = [d["suspects"] for d in course.history]
-    assert shares == sorted(shares, reverse=True) and shares[0] < 0.6 and shares[-1] == shares[-2] == 0.2
+    counts = [d["suspects"] for d in course.history]
+    assert counts == sorted(counts, reverse=True) and counts[0] < int(0.6 * 12) and counts[-1] == counts[-2] == 2
     for d in course.history:
-        assert d["step"] % 3 == 0 and sum(d["pictures"]) == 3 * 12 - 2 * int(d["suspects"] * 12)
+        assert d["step"] % 3 == 0 and sum(d["pictures"]) == 3 * 12 - 2 * d["suspects"]
 
 
-def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
+def test_the_domains_learn_to_the_end_before_the_global_student_begins(tmp_path):
+    """One division in the end; what is wanted of a suspect is made by the one student that never saw it."""
+    steps = []
+    config = as_shipped(steps=24, batch=8, domains=3, judge="memory")
+    model, course = course_of(config)
+    items, every = items_of(34, odd=(4, 17)), np.arange(30)
+    features, told = features_of(model, items, tmp_path), []
+    wanted = course._wanted
+
+    def telling(targets, places, step):
+        told.append((places, targets, wanted(targets, places, step)))
+        return told[-1][2]
+
+    course._wanted = telling
+    course.run(model, features, every, config, seed=0, workdir=tmp_path, on_step=steps.append, held=np.arange(30, 34))
+    assert [s.stage for s in steps] == ["domains"] * 24 + ["learning"] * 24
+    assert course.history == [{"step": 24, "suspects": int(course.suspected.sum()), "pictures": [20, 20, 20]}]
+    assert course.suspected[[4, 17]].all() and course.suspected.sum() < 8
+    assert (course.members.sum(0) == 2).all(), "of each picture there is one student that never saw it"
+    for places, targets, towards in told:
+        trusted = torch.from_numpy(~course.suspected[places])
+        for t, w in zip(targets, towards, strict=True):
+            alike = torch.cosine_similarity(t.flatten(1), w.flatten(1), dim=1)
+            assert torch.allclose(alike[trusted], torch.ones(()), atol=1e-5) and (alike[~trusted] < 0.99).all()
+
+
+def test_the_global_student_cannot_judge_before_it_has_learned(tmp_path):
+    with pytest.raises(ConfigError, match="cannot judge before"):
+        CrossDomain(as_shipped(judge="global")).fit(items_of(12), seed=0, workdir=tmp_path)
+
+
+@pytest.mark.parametrize(("order", "stages"), [("turns", ["learning"]), ("first", ["domains", "learning"])])
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, order, stages):
     class Stopped(Exception):
         pass
 
-    config = settings(steps=14, checkpoint=0.0, dropout=0.2, divisions=3)
+    config = settings(steps=14, checkpoint=0.0, dropout=0.2, divisions=3, order=order)
     whole, course, curve = run(tmp_path / "whole", config)
-    for stop in (4, 13):
+    for stop, stage in [(4, stages[0]), (13, stages[-1])]:
 
-        def stopping(step, stop=stop):
-            if step.done == stop:
+        def stopping(step, stop=stop, stage=stage):
+            if (step.stage, step.done) == (stage, stop):
                 raise Stopped
 
         with pytest.raises(Stopped):
@@ -308,11 +348,14 @@ def test_another_seed_divides_otherwise(tmp_path, stored):
     first = fit("a", 0)
     assert fit("b", 0).onnx == first.onnx != fit("c", 1).onnx
     assert first.method == "cross-domain" and len(first.training["domains"]) == 3
+    (tmp_path / "d").mkdir()
+    assert len(CrossDomain(as_shipped()).fit(items_of(12), seed=0, workdir=tmp_path / "d").training["domains"]) == 1
 
 
 @pytest.mark.parametrize("n", [1, 5])
-def test_fewer_pictures_than_domains_can_be_learned(tmp_path, stored, n):
-    assert CrossDomain(settings(domains=8)).fit(items_of(n), seed=0, workdir=tmp_path).onnx
+@pytest.mark.parametrize("make", [settings, as_shipped])
+def test_fewer_pictures_than_domains_can_be_learned(tmp_path, stored, n, make):
+    assert CrossDomain(make(domains=8)).fit(items_of(n), seed=0, workdir=tmp_path).onnx
 
 
 @pytest.mark.parametrize("values", [{"domains": 1}, {"suspects": 0.95}, {"policy": "luck"}, {"judge": "me"}])

@@ -21,9 +21,11 @@ def test_groups_are_even_and_the_seeds_own():
 
 def test_a_random_division_is_the_groups(score):
     group = groups(N, DOMAINS, 0)
-    for known in (None, score):
+    for known, count in ((None, 0), (score, int(0.3 * N))):
         held, suspected = divide("random", group, DOMAINS, known, 0.3)
-        assert (held.sum(0) == 1).all() and (held.argmax(0) == group).all() and not suspected.any()
+        assert (held.sum(0) == 1).all() and (held.argmax(0) == group).all() and suspected.sum() == count
+        others, suspected = divide("others", group, DOMAINS, known, 0.3)
+        assert (others == ~held).all() and suspected.sum() == count
     for policy in ("share", "trim"):
         assert (divide(policy, group, DOMAINS, None, 0.3)[0] == held).all(), "where nothing is known yet"
 
@@ -46,6 +48,16 @@ def test_trimmed_pictures_are_the_highest_of_their_group_and_in_no_domain(score)
         assert (held[k] == (mine & ~suspected)).all()
 
 
+def test_without_a_share_who_stands_out_is_suspected(score):
+    group = groups(N, DOMAINS, 0)
+    for policy in ("others", "random", "share", "trim"):
+        assert divide(policy, group, DOMAINS, score, None)[1].sum() <= 1, "of normal scores hardly any"
+        odd = score + 20.0 * (np.arange(N) % 11 == 0)
+        assert set(np.flatnonzero(np.arange(N) % 11 == 0)) <= set(
+            np.flatnonzero(divide(policy, group, DOMAINS, odd, None)[1])
+        )
+
+
 def test_a_suspect_stays_with_its_domain_when_it_is_suspected_again(score):
     group = groups(N, DOMAINS, 0)
     first, was = divide("share", group, DOMAINS, score, 0.5)
@@ -54,7 +66,7 @@ def test_a_suspect_stays_with_its_domain_when_it_is_suspected_again(score):
     assert both.any() and (first[:, both] == second[:, both]).all()
 
 
-@pytest.mark.parametrize("policy", ["share", "trim", "random"])
+@pytest.mark.parametrize("policy", ["share", "trim", "random", "others"])
 @pytest.mark.parametrize("suspects", [0.0, 0.2, 0.8])
 def test_no_student_speaks_of_a_picture_that_it_has_seen(score, policy, suspects):
     held, _ = divide(policy, groups(N, DOMAINS, 0), DOMAINS, score, suspects)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from limbeck.config import at_least, between, knob, one_of, share
+from limbeck.config import at_least, automatic_or, between, knob, one_of, share
 
 __all__ = ["CrossDomainConfig", "PictureConfig", "ResidualAttentionConfig", "ReverseDistillationConfig"]
 
@@ -90,21 +90,30 @@ class CrossDomainConfig(ReverseDistillationConfig):
 
     # the domains
     policy: str = knob(
-        "share",
-        "division: share = the suspects are split, the rest is in every domain; trim = each domain without its "
-        "suspects; random = split alone",
-        one_of("share", "trim", "random"),
+        "others",
+        "division: others = each domain is all but a part of the pictures; random = a part; trim = a part, without its "
+        "suspects; share = the suspects are split, the rest is in every domain",
+        one_of("others", "random", "trim", "share"),
     )
     domains: int = knob(4, "domains, each with a student of its own", between(2, 16))
-    suspects: float = knob(0.2, "share of the pictures that is suspected, in the end", between(0, 0.9))
-    suspects_first: float = knob(0.5, "share that is suspected at first", between(0, 0.9))
+    order: str = knob(
+        "first",
+        "first = the domains' students learn to the end, then the global one; turns = all take their steps in turn",
+        one_of("first", "turns"),
+    )
+    suspects: float = knob(
+        0.0,
+        "share of the pictures that is suspected, in the end; 0 = those above the median plus three robust deviations",
+        automatic_or(between(0, 0.9)),
+    )
+    suspects_first: float = knob(0.5, "share that is suspected at first, where there is one", between(0, 0.9))
     judge: str = knob(
         "outside",
-        "who suspects: the global student, the students outside of a picture's domain, or a memory of the teacher's "
-        "features",
+        "who suspects: the students outside of a picture's domain, a memory of the teacher's features, or the global "
+        "student (order=turns)",
         one_of("global", "outside", "memory"),
     )
-    warm_up: float = knob(0.1, "share of the steps in which every picture is trusted, and domains are random", share)
+    warm_up: float = knob(0.1, "share of the steps before the first division: nobody is suspected until then", share)
     divisions: int = knob(4, "how often the pictures are divided, evenly after the warm-up", at_least(1))
     domain_students: str = knob(
         "small", "students of the domains: small, or the same as the global one", one_of("small", "same")
@@ -117,7 +126,7 @@ class CrossDomainConfig(ReverseDistillationConfig):
         one_of("mean", "median", "agreement"),
     )
     confident: str = knob(
-        "pseudo",
+        "teacher",
         "what is wanted of a picture that is no suspect: its pseudo-normal features, its own (teacher), or fading "
         "from its own to the pseudo-normal ones",
         one_of("pseudo", "teacher", "fading"),

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, Step, ignore
+from limbeck.errors import ConfigError
 from limbeck.image.config import CrossDomainConfig
 from limbeck.image.domains import divide, groups, outside
 from limbeck.image.features import Features
@@ -37,6 +38,7 @@ __all__ = ["CrossDomain", "Course", "build_domain_models", "pseudo_normal"]
 
 METHOD = "cross-domain"
 AT_ONCE = 32  # pictures
+REDIVIDED = ("share", "trim")  # policies whose domains depend on who is suspected
 OWN = 7919  # between the seeds of the students, so that they drop and mix otherwise
 Places = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -123,14 +125,17 @@ class Course:
         Which pictures each domain's student learns from now.
     suspected : ndarray of bool, shape (n,)
         The suspects.
+    taught : int
+        Steps that the domains' students have taken.
     history : list of dict
-        Of each division: after how many steps, the share of suspects, the size of each domain.
+        Of each division: after how many of them, the number of suspects, the size of each domain.
     """
 
     def __init__(self, domains: Sequence[ReverseDistillationModel], config: CrossDomainConfig) -> None:
         self.domains, self.config = list(domains), config
         self.members: Bools = np.empty((config.domains, 0), bool)
         self.suspected: Bools = np.empty(0, bool)
+        self.taught = 0
         self.history: list[dict[str, Any]] = []
 
     def run(
@@ -147,33 +152,51 @@ class Course:
     ) -> list[float]:
         """Teach all students; the global one, `model`'s, is the result. The arguments are those of `train`."""
         final, *others = (Learning(m.student, config) for m in (model, *self.domains))
-        checkpoint, n = workdir / "checkpoint.pt", len(chosen)
+        n, first = len(chosen), config.order == "first"
         group = groups(n, config.domains, seed)
-        self.members, self.suspected = divide("random", group, config.domains, None, 0.0)
+        self.members, self.suspected = divide(config.policy, group, config.domains, None, None)
+        checkpoint = workdir / "checkpoint.pt"
         if checkpoint.exists():
             self._take_up(torch.load(checkpoint, weights_only=True), final, others)
         turns = self._turns(batches_in_an_epoch(n, config.batch))
         saved = time.monotonic()
-        for step, places in batches(n, config.batch, config.steps, seed, len(final.losses)):
-            if step in turns:
-                score = self._judge(model, features, chosen, held, seed)
-                share = _suspects(config, step)
-                self.members, self.suspected = divide(config.policy, group, config.domains, score, share)
-                self.history.append({"step": step, "suspects": share, "pictures": self.members.sum(1).tolist()})
+
+        def divide_anew(step: int) -> None:
+            score = self._judge(model, features, chosen, held, seed)
+            share = _suspects(config, step)
+            self.members, self.suspected = divide(config.policy, group, config.domains, score, share)
+            counts = {"suspects": int(self.suspected.sum()), "pictures": self.members.sum(1).tolist()}
+            self.history.append({"step": step, **counts})
+
+        def save(done: bool) -> None:
+            nonlocal saved
+            if done or time.monotonic() - saved >= config.checkpoint:
+                write_checkpoint(checkpoint, self._state(final, others))
+                saved = time.monotonic()
+
+        for step in range(self.taught, config.steps if first else 0):
+            if step in turns and config.policy in REDIVIDED:
+                divide_anew(step)
             self._teach_domains(others, features, chosen, step, seed)
+            on_step(Step("domains", step + 1, config.steps))
+            save(step + 1 == config.steps)
+        for step, places in batches(n, config.batch, config.steps, seed, len(final.losses)):
+            if step == 0 if first else step in turns:
+                divide_anew(config.steps if first else step)
+            if not first:
+                self._teach_domains(others, features, chosen, step, seed)
             targets = features[chosen[places]]
             wanted = self._wanted(targets, places, step)
             loss = final.step(partial(model.loss_towards, wanted, targets), seed)
             on_step(Step("learning", step + 1, config.steps, {"loss": loss}))
-            if time.monotonic() - saved >= config.checkpoint or step + 1 == config.steps:
-                write_checkpoint(checkpoint, self._state(final, others))
-                saved = time.monotonic()
+            save(step + 1 == config.steps)
         return final.finish()
 
     def _state(self, final: Learning, others: Sequence[Learning]) -> dict[str, Any]:
         """Return all that a stopped run needs to go on."""
         return final.state_dict() | {
             "domains": [o.state_dict() for o in others],
+            "taught": self.taught,
             "history": self.history,
             "members": torch.from_numpy(self.members),
             "suspected": torch.from_numpy(self.suspected),
@@ -185,7 +208,7 @@ class Course:
         for learning, kept in zip(others, state["domains"], strict=True):
             learning.load_state_dict(kept)
         self.members, self.suspected = state["members"].numpy(), state["suspected"].numpy()
-        self.history = state["history"]
+        self.taught, self.history = state["taught"], state["history"]
 
     def _teach_domains(
         self, others: Sequence[Learning], features: Features, chosen: Places, step: int, seed: int
@@ -197,6 +220,7 @@ class Course:
                 targets = features[chosen[part]]
                 loss_of = partial(self.domains[k].loss_towards, targets, targets)
                 learning.step(loss_of, seed + OWN * (k + 1), at=step)
+        self.taught = step + 1
 
     def _turns(self, epoch: int) -> set[int]:
         """Return the steps before which the pictures are divided anew: whole epochs, evenly from the warm-up's end."""
@@ -207,16 +231,18 @@ class Course:
 
     def _wanted(self, targets: list[Tensor], places: Places, step: int) -> list[Tensor]:
         """Return what the global student is to re-create: a picture's own features, or its pseudo-normal ones."""
-        if step < self.config.warm_up * self.config.steps:
+        if self.config.order == "turns" and step < self.config.warm_up * self.config.steps:
             return targets
-        suspected, own = self.suspected[places], _own(self.config, step)
-        if own == 1.0 and not suspected.any():
+        own = np.where(self.suspected[places], 0.0, _own(self.config, step))
+        told = np.flatnonzero(own < 1.0)
+        if not told.size:
             return targets
-        share = torch.from_numpy(np.where(suspected, 0.0, own)).float().view(-1, 1, 1, 1)
-        return [
-            share * t / t.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1) + (1 - share) * p
-            for t, p in zip(targets, self._pseudo(targets, places), strict=True)
-        ]
+        rows, share = torch.from_numpy(told), torch.from_numpy(own[told]).float().view(-1, 1, 1, 1)
+        pseudo = self._pseudo([t[rows] for t in targets], places[told])
+        wanted = [t / t.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1) for t in targets]
+        for scale, p in zip(wanted, pseudo, strict=True):
+            scale[rows] = share * scale[rows] + (1 - share) * p
+        return wanted
 
     def _pseudo(self, targets: list[Tensor], places: Places) -> list[Tensor]:
         """Return the pseudo-normal features of pictures, of which their places among those learned from are known."""
@@ -242,26 +268,26 @@ class Course:
         """Return how anomalous each picture is held to be: the mean of the highest 1 % of its map."""
         if self.config.judge == "memory":
             return memory_scores(features, chosen, seed=seed)
-        model.student.eval()
-        find_footing(model, features, held)
+        ours = self.config.judge == "global"
+        judge = model if ours else self.domains[0]
+        judge.student.eval()
+        find_footing(judge, features, held)
         score = np.empty(len(chosen))
         with torch.no_grad():
             for start in range(0, len(chosen), AT_ONCE):
                 places = np.arange(start, min(start + AT_ONCE, len(chosen)))
                 targets = features[chosen[places]]
-                made = (
-                    model.outputs(None, targets)
-                    if self.config.judge == "global"
-                    else model.wanted(self._pseudo(targets, places))
-                )
-                pixels = model.map(model.wanted(targets), made)[1].flatten(1)
+                made = judge.outputs(None, targets) if ours else judge.wanted(self._pseudo(targets, places))
+                pixels = judge.map(judge.wanted(targets), made)[1].flatten(1)
                 score[places] = pixels.topk(max(1, round(TOP * pixels.shape[1]))).values.mean(1).numpy()
-        model.student.train()
+        judge.student.train()
         return score
 
 
-def _suspects(config: CrossDomainConfig, step: int) -> float:
+def _suspects(config: CrossDomainConfig, step: int) -> float | None:
     """Return the share of suspects: it shrinks to its last value by the middle of the steps, as trust grows."""
+    if config.suspects == 0:
+        return None
     progress = min(1.0, 2 * step / config.steps)
     return config.suspects_first + (config.suspects - config.suspects_first) * progress
 
@@ -295,6 +321,12 @@ class CrossDomain(Distiller):
 
     def fit(self, items: Items, *, seed: int, workdir: Path, on_step: OnStep = ignore) -> Artefact:
         """Learn from pictures; see `Distiller.fit`."""
+        if self.config.judge == "global" and self.config.order == "first":
+            raise ConfigError(
+                "the global student cannot judge before it has learned",
+                expected="judge=outside or memory, or order=turns",
+                got="judge=global with order=first",
+            )
         model = build_model(self.config, seed=seed)
         course = Course(build_domain_models(model, self.config, seed=seed), self.config)
         artefact = distil(model, items, method=METHOD, seed=seed, workdir=workdir, on_step=on_step, learn=course.run)

@@ -1,13 +1,16 @@
 """Which pictures each domain's student learns from: divisions of a dirty training set.
 
-A division that only splits the pictures leaves the share of anomalies as it is; one that splits the suspects alone and
-shares the rest lowers it in every domain, and gives every suspect students that never saw it.
+A division that only splits the pictures leaves the share of anomalies as it is, but gives every picture students that
+never saw it; one that splits the suspects alone and shares the rest lowers the share in every domain, and gives such
+students to the suspects alone.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from limbeck.calibrate import outlier_cut
 
 __all__ = ["divide", "groups", "outside", "share_in_domain"]
 
@@ -23,23 +26,24 @@ def groups(n: int, domains: int, seed: int) -> NDArray[np.int64]:
 
 
 def divide(
-    policy: str, group: NDArray[np.int64], domains: int, score: NDArray[np.float64] | None, suspects: float
+    policy: str, group: NDArray[np.int64], domains: int, score: NDArray[np.float64] | None, suspects: float | None
 ) -> tuple[Bools, Bools]:
     """Divide pictures into domains.
 
     Parameters
     ----------
     policy : str
-        "random": a domain is its group. "trim": its group, less the share of it that scores highest. "share": the
-        highest-scoring pictures of all, the suspects, each in its group's domain, and all others in every domain.
+        "random": a domain is its group. "others": it is all but its group. "trim": its group, less its suspects.
+        "share": the suspects each in its group's domain, and all others in every domain.
     group : ndarray of int, shape (n,)
         See `groups`.
     domains : int
         How many.
     score : ndarray, shape (n,), or None
-        Higher = more anomalous; None, where nothing is known yet, divides at random.
-    suspects : float, in [0, 1)
-        Share of the pictures that is trimmed or split.
+        Higher = more anomalous; None, where nothing is known yet: nobody is suspected, and "trim" and "share" are
+        "random".
+    suspects : float, in [0, 1), or None
+        Share of the pictures (of each group's, for "trim") that is suspected; None = those above `outlier_cut`.
 
     Returns
     -------
@@ -55,18 +59,20 @@ def divide(
     """
     own = group == np.arange(domains)[:, None]
     suspected = np.zeros(len(group), bool)
-    if score is None or policy == "random":
+    if score is not None:
+        for members in map(np.flatnonzero, own) if policy == "trim" else [np.arange(len(group))]:
+            suspected[members[_suspicious(score[members], suspects)]] = True
+    if policy == "others":
+        return ~own, suspected
+    if policy == "random" or score is None:
         return own, suspected
-    if policy == "share":
-        suspected[_highest(score, suspects)] = True
-        return own | ~suspected, suspected
-    for members in map(np.flatnonzero, own):
-        suspected[members[_highest(score[members], suspects)]] = True
-    return own & ~suspected, suspected
+    return (own | ~suspected if policy == "share" else own & ~suspected), suspected
 
 
-def _highest(score: NDArray[np.float64], share: float) -> NDArray[np.int64]:
+def _suspicious(score: NDArray[np.float64], share: float | None) -> NDArray[np.int64]:
     """Return the places of the highest scores; of equal ones the first."""
+    if share is None:
+        return np.flatnonzero(score > outlier_cut(score)) if len(score) else np.arange(0)
     return np.argsort(-score, kind="stable")[: int(share * len(score))]
 
 
