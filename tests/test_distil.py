@@ -6,8 +6,10 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from pyod.models.knn import KNN
 from sklearn.ensemble import IsolationForest
+from sklearn.svm import OneClassSVM
 
 import limbeck
 from limbeck.checks import check_detector
@@ -43,6 +45,43 @@ def test_a_detector_becomes_a_student_that_ranks_as_it_does(knn, distilled):
     assert spearman(knn.decision_function(fresh), distilled.detect(fresh).score) > 0.9
     assert 0.02 < distilled.detect(fresh).is_anomaly.mean() < 0.09
     check_detector(distilled, distilled.rows(fresh))
+
+
+class TorchAutoEncoder:
+    """A linear autoencoder on torch's float32, with the names of PyOD's deep detectors."""
+
+    def fit(self, x):
+        torch.manual_seed(0)
+        self.net = torch.nn.Sequential(torch.nn.Linear(x.shape[1], 2), torch.nn.Linear(2, x.shape[1]))
+        optimiser = torch.optim.Adam(self.net.parameters(), 0.05)
+        for _ in range(100):
+            optimiser.zero_grad()
+            self._lost(x).mean().backward()
+            optimiser.step()
+        self.decision_scores_ = self.decision_function(x)
+        return self
+
+    def _lost(self, x):
+        rows = torch.from_numpy(np.asarray(x)).float()
+        return (self.net(rows) - rows).square().sum(1)
+
+    def decision_function(self, x):
+        return self._lost(x).detach().numpy()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "say"),
+    [
+        (TorchAutoEncoder, lambda d, x: d.decision_function(x)),
+        (lambda: OneClassSVM(gamma=0.05), lambda d, x: -d.score_samples(x)),
+    ],
+    ids=["torch autoencoder", "svm"],
+)
+def test_detectors_of_other_kinds(teacher, say):
+    x, fresh = rows(600)[:, :3], rows(300, 1)[:, :3]
+    fitted = teacher().fit(x)
+    student = limbeck.distil(fitted, x, config={"steps": 300, "fewest": 600, "fidelity": -1}, alpha=0.05)
+    assert spearman(say(fitted, fresh), student.detect(fresh).score) > 0.8
 
 
 def test_it_is_saved_and_loaded_like_any_other(distilled, tmp_path):

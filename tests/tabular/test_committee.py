@@ -60,19 +60,83 @@ def test_equal_scores_share_a_rank_and_a_constant_is_no_fault():
     assert NormalScores.learn(np.full(9, 4.0))(np.array([4.0])) == 0.0
 
 
-def test_who_ranks_against_the_others_is_not_heard(monkeypatch):
+def bent(monkeypatch, **how):
+    """Change what some detectors say: of each a function of its scores and the network inputs."""
     learn = module.learn_outliers
 
-    def turned(kind, z, config, *, seed):
+    def learned(kind, z, config, *, seed):
         detector, own = learn(kind, z, config, seed=seed)
-        return (detector, own) if kind != "tails" else ((lambda z: -detector(z)), -own)
+        change = how.get(kind.replace("-", "_"))
+        return (detector, own) if change is None else ((lambda z: change(detector(z), z)), change(own, z))
 
-    monkeypatch.setattr(module, "learn_outliers", turned)
+    monkeypatch.setattr(module, "learn_outliers", learned)
+
+
+def turned(score, z):
+    return -score
+
+
+def turned_nearby(score, z):
+    """Ranks backwards but where no row is: a check with rows far out does not find it."""
+    return np.where(np.abs(z).max(1) > 5, 1e3, -score)
+
+
+def test_who_ranks_against_the_others_is_not_heard(monkeypatch):
+    bent(monkeypatch, tails=turned_nearby)
     committee, _ = learn_committee(table()[0], CONFIG, seed=0)
     weights = {m.name: m.weight for m in committee.members}
     assert weights == {"isolation-forest": 0.5, "tails": 0.0, "nearest": 0.5}
-    result = distil_committee(table()[0], CONFIG, seed=0)
-    assert any("'tails' ranks against the others" in note for note in result.notes)
+    assert len(committee.notes) == 1 and "'tails' ranks against the others" in committee.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (turned, "holds rows far out for more normal than real ones"),
+        (lambda score, z: np.where(score > np.median(score), np.nan, score), "says something else than numbers"),
+        (lambda score, z: np.where(np.abs(z).max(1) > 5, np.inf, score), "says something else than numbers"),
+        (lambda score, z: np.full(len(z), 0.7), "says the same of every row"),
+    ],
+    ids=["turned", "nan", "infinite far out", "constant"],
+)
+def test_who_makes_no_sense_is_not_heard(monkeypatch, change, words):
+    x, _ = table(n=600)
+    bent(monkeypatch, tails=change)
+    committee, own = learn_committee(x, CONFIG, seed=0)
+    assert [m.name for m in committee.members] == ["isolation-forest", "nearest"]
+    assert len(committee.notes) == 1
+    assert committee.notes[0].startswith(f"the detector 'tails' {words}") and "is not heard" in committee.notes[0]
+    monkeypatch.undo()
+    without, own_without = learn_committee(x, replace(CONFIG, {"teachers": ["isolation-forest", "nearest"]}), seed=0)
+    np.testing.assert_array_equal(own, own_without)
+    np.testing.assert_array_equal(committee(x), without(x))
+    assert without.notes == []
+
+
+def test_a_committee_of_which_nobody_can_be_heard(monkeypatch):
+    bent(monkeypatch, tails=turned, nearest=lambda score, z: score * np.nan)
+    with pytest.raises(InputError, match="no detector of the committee can be heard") as caught:
+        learn_committee(table()[0], replace(CONFIG, {"teachers": ["tails", "nearest"]}), seed=0)
+    assert "'tails' holds rows far out" in str(caught.value) and "'nearest' says something else" in str(caught.value)
+
+
+def test_a_table_of_categories_alone_has_no_rows_far_out():
+    x = np.random.default_rng(0).integers(0, 3, (300, 4)).astype(np.float64)
+    committee, own = learn_committee(x, CONFIG, seed=0, categorical=(0, 1, 2, 3))
+    assert len(committee.members) == 3 and np.isfinite(own).all()
+
+
+def test_a_committee_that_hardly_agrees_says_so(monkeypatch):
+    """Of two that contradict each other nobody knows which errs: both are heard, and that is said."""
+    teachers = replace(CONFIG, {"teachers": ["tails", "nearest"], "fidelity": -1.0, "steps": 50})
+    x, _ = table(n=600)
+    agreed, _ = learn_committee(x, teachers, seed=0)
+    assert agreed.agreement > 0.5 and agreed.notes == []
+    bent(monkeypatch, tails=turned_nearby)
+    with pytest.warns(LimbeckWarning, match="the detectors hardly agree"):
+        result = distil_committee(x, teachers, seed=0)
+    assert result.committee.agreement < 0
+    assert any("hardly agree" in note and "with care" in note for note in result.notes)
 
 
 def test_weights_by_agreement():

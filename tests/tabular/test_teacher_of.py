@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pyod.models.iforest import IForest
 from pyod.models.knn import KNN
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
@@ -85,6 +86,7 @@ def test_what_cannot_score_rows(detector, words):
         (lambda x: x, r"got: shape \(10, 3\)"),
         (lambda x: ["high"] * len(x), "no numbers"),
         (lambda x: 1 // 0, "cannot score rows"),
+        (lambda x: torch.from_numpy(x[:, 0]).requires_grad_(), "no numbers"),
         (IsolationForest(), "IsolationForest instance is not fitted"),
         (IsolationForest().fit(np.zeros((9, 2))), "expecting 2 features"),
     ],

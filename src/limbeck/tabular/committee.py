@@ -10,6 +10,8 @@ network that says an autoencoder's score); the rest is put together here.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -18,20 +20,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, Step, ignore
-from limbeck.errors import InputError
+from limbeck.errors import InputError, LimbeckWarning
 from limbeck.fidelity import spearman
 from limbeck.network import Features
 from limbeck.spec import for_tables
+from limbeck.tabular.augment import far_rows
 from limbeck.tabular.comparison import compare, costs, pickled_bytes
 from limbeck.tabular.config import CommitteeConfig
 from limbeck.tabular.encode import learn_features
 from limbeck.tabular.follow import Follower, NormalScores, artefact_of, follow, hold_out
 from limbeck.tabular.outliers import Outliers, learn_outliers
+from limbeck.tabular.teacher_of import BACKWARDS, PROBES, sense_of
 
 __all__ = ["Committee", "DistilledCommittee", "Member", "OutlierCommittee", "distil_committee", "learn_committee"]
 
 METHOD = "committee"
 WHO = "the committee"
+HARDLY = 0.1  # mean rank correlation with the others below which a committee hardly agrees
 Floats = NDArray[np.float64]
 
 
@@ -54,12 +59,36 @@ class Committee:
 
     features: Features
     members: tuple[Member, ...]
+    silent: Mapping[str, str]  # detectors of no use, which are no members, and why
 
     def __call__(self, x: Floats) -> Floats:
         """Return scores (n,), in standard deviations of a normal distribution, of raw rows, float64 (n, d)."""
         z = self.features(x).astype(np.float64)
         heard = [m for m in self.members if m.weight]
         return np.asarray(sum(m.weight * m.footing(m.detector(z)) for m in heard))
+
+    @property
+    def agreement(self) -> float:
+        """Mean rank correlation of each that is heard with the others; 1 where there is only one."""
+        return float(np.mean([m.agreement for m in self.members if m.weight]))
+
+    @property
+    def notes(self) -> list[str]:
+        """Who is not heard and why, and whether the others agree."""
+        notes = [f"the detector {name!r} {why} and is not heard" for name, why in self.silent.items()]
+        notes += [
+            f"the detector {m.name!r} ranks against the others ({m.agreement:.2f}) and is not heard"
+            for m in self.members
+            if not m.weight
+        ]
+        return notes + ([_hardly(self.agreement)] if self.agreement < HARDLY else [])
+
+
+def _hardly(agreement: float) -> str:
+    return (
+        f"the detectors hardly agree (mean rank correlation with the others {agreement:.2f}): their mean is to be taken "
+        "with care"
+    )
 
 
 def learn_committee(
@@ -90,23 +119,55 @@ def learn_committee(
     Raises
     ------
     InputError
-        If no column varies.
+        If no column varies, or no detector can be heard.
+
+    Warns
+    -----
+    LimbeckWarning
+        If the detectors hardly agree.
     """
     features = learn_features(x, categorical)
     if features.width == 0:
         raise InputError("no column varies", expected="a column with two different values", got="0 features")
     z = features(x).astype(np.float64)
-    learned, said = [], []
+    probes, _ = far_rows(x, features.number, features.scale, PROBES if features.number.size else 0, seed=seed)
+    far = features(probes).astype(np.float64)
+    learned, said, silent = [], [], {}
     for i, kind in enumerate(config.teachers):
         detector, own = learn_outliers(kind, z, config, seed=seed)
-        footing = NormalScores.learn(own)
-        learned.append((kind, detector, footing))
-        said.append(footing(own))
+        if why := _fault(detector, own, far):
+            silent[kind] = why
+        else:
+            footing = NormalScores.learn(own)
+            learned.append((kind, detector, footing))
+            said.append(footing(own))
         on_step(Step("teachers", i + 1, len(config.teachers)))
+    if not learned:
+        raise InputError(
+            "no detector of the committee can be heard",
+            expected="finite scores that differ, higher where rows are stranger",
+            got="; ".join(f"{name!r} {why}" for name, why in silent.items()),
+            fix="other detectors (teachers)",
+        )
     scores = np.stack(said)
     weights, agreement = _weights(scores, config.weights)
     members = tuple(Member(*parts, float(w), float(a)) for parts, w, a in zip(learned, weights, agreement, strict=True))
-    return Committee(features, members), weights @ scores
+    committee = Committee(features, members, silent)
+    if committee.agreement < HARDLY:
+        warnings.warn(_hardly(committee.agreement), LimbeckWarning, stacklevel=2)
+    return committee, weights @ scores
+
+
+def _fault(detector: Outliers, own: Floats, far: Floats) -> str:
+    """Return why a detector is of no use, if it is: from its scores of the rows, and of network inputs far out."""
+    beyond = detector(far) if len(far) else np.empty(0)
+    if not (np.isfinite(own).all() and np.isfinite(beyond).all()):
+        return "says something else than numbers"
+    if np.ptp(own) == 0:
+        return "says the same of every row"
+    if len(far) and (sense := sense_of(own, beyond)) < BACKWARDS:
+        return f"holds rows far out for more normal than real ones (higher in {sense:.0%} of pairs)"
+    return ""
 
 
 def _weights(scores: Floats, how: str) -> tuple[Floats, Floats]:
@@ -173,19 +234,15 @@ def distil_committee(
     Raises
     ------
     InputError
-        If there are fewer than 20 rows, no column varies, or no student follows the committee.
+        If there are fewer than 20 rows, no column varies, no detector can be heard, or no student follows the
+        committee.
     """
     held = hold_out(len(x), config, seed)
     committee, own = learn_committee(x[~held], config, seed=seed, categorical=categorical, on_step=on_step)
     said = np.empty(len(x))
     said[~held], said[held] = own, committee(x[held])
     follower = follow(x, said, held, committee, committee.features, config, seed=seed, name=WHO, on_step=on_step)
-    notes = [
-        f"the detector {m.name!r} ranks against the others ({m.agreement:.2f}) and is not heard"
-        for m in committee.members
-        if not m.weight
-    ]
-    return DistilledCommittee(committee, follower, held, said[held], [*notes, follower.note])
+    return DistilledCommittee(committee, follower, held, said[held], [*committee.notes, follower.note])
 
 
 @final

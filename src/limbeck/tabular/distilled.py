@@ -22,13 +22,12 @@ from limbeck.tabular.comparison import compare, costs
 from limbeck.tabular.config import FollowerConfig
 from limbeck.tabular.encode import learn_features
 from limbeck.tabular.follow import NormalScores, artefact_of, follow, hold_out
-from limbeck.tabular.teacher_of import Teacher, check_sense
+from limbeck.tabular.teacher_of import PROBES, Teacher, check_sense
 
 __all__ = ["AnyTeacher"]
 
 METHOD = "distilled"
 FEW_VALUES = 20  # below so many different scores a ranking is coarse
-PROBES = 1000  # rows far out that tell the sense of a teacher's scores
 Floats = NDArray[np.float64]
 
 

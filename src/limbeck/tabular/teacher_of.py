@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from limbeck.errors import InputError
 from limbeck.metrics import auroc
 
-__all__ = ["BACKWARDS", "Teacher", "check_sense", "checked", "teacher_of"]
+__all__ = ["BACKWARDS", "PROBES", "Teacher", "check_sense", "checked", "sense_of", "teacher_of"]
 
 Floats = NDArray[np.float64]
 Teacher = Callable[[Floats], Floats]
 SUREST = 1e-6  # a classifier's probabilities are kept this far from 0 and 1
 BACKWARDS = 0.25  # AUROC of rows far out against real ones, below which a teacher is taken to rank backwards
+PROBES = 1000  # rows far out that tell the sense of a teacher's scores
 
 
 def teacher_of(detector: Any, names: Sequence[str]) -> Teacher:
@@ -108,7 +109,7 @@ def checked(said: Any, n: int, who: str) -> Floats:
     """Return scores as float64 (n,), or say what is wrong with them."""
     try:
         score = np.asarray(said, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's, of what still has gradients
         raise InputError(f"{who} says no numbers", expected=f"{n:,} numbers", got=str(error)) from error
     if score.shape == (n, 1):
         score = score[:, 0]
@@ -124,10 +125,25 @@ def checked(said: Any, n: int, who: str) -> Floats:
     return score
 
 
+def sense_of(real: Floats, far: Floats) -> float:
+    """Return in which share of pairs a row far out scores higher than a real one, in [0, 1]; equal ones count half.
+
+    Parameters
+    ----------
+    real, far : ndarray of float64, shape (n,) and (m,)
+        Finite scores of both.
+
+    Examples
+    --------
+    >>> sense_of(np.array([1.0, 2.0]), np.array([9.0, 1.5]))
+    0.75
+    """
+    return auroc(np.repeat([0, 1], [len(real), len(far)]), np.concatenate([real, far]))
+
+
 def check_sense(real: Floats, far: Floats, who: str) -> None:
     """Refuse a teacher that holds rows far out for more normal than real ones: it probably ranks backwards."""
-    said, label = np.concatenate([real, far]), np.repeat([0, 1], [len(real), len(far)])
-    value = auroc(label, said)
+    value = sense_of(real, far)
     if value < BACKWARDS:
         raise InputError(
             f"{who} holds rows far out for more normal than real ones",
