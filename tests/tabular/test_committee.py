@@ -198,6 +198,27 @@ def test_a_student_that_does_not_follow_is_refused_where_there_are_rows_enough(m
     assert sizes == [(32, 32)]
 
 
+def test_tempered_soft_labels_are_log_odds_even_at_the_share_held_anomalous(monkeypatch):
+    told = {}
+
+    def remember(lessons, hidden, **options):
+        told.update(options, lessons=lessons)
+        return learn(lessons, hidden, **options)
+
+    learn = follow.train_student
+    monkeypatch.setattr(follow, "train_student", remember)
+    fields = {"target": "tempered", "temperature": 3.0, "soft": 0.6, "anomalous": 0.1, "fidelity": -1.0}
+    result = distil_committee(table()[0], replace(CONFIG, fields), seed=0)
+    lessons = told["lessons"]
+    real = lessons.soft[:1200]  # a fifth of 1,500 rows is held out
+    assert told["soft_loss"] == "tempered" and told["temperature"] == 3.0
+    assert (real > 0).sum() == 120 and (lessons.soft_share == np.float32(0.6)).all()
+    np.testing.assert_array_equal(lessons.hard, lessons.soft > 0)
+    x, y = table(seed=1)
+    score = result.follower.network(x)
+    assert auroc(y, score) > 0.9 and 0.05 < (score > 0).mean() < 0.2, "log-odds: about a tenth above 0"
+
+
 def test_the_same_seed_the_same_student(distilled):
     again = distil_committee(table()[0], CONFIG, seed=0)
     x, _ = table(seed=3)

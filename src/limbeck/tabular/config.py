@@ -228,6 +228,17 @@ class FollowerConfig:
         3e-3, "peak learning rate of a student for steps of 512 rows; it grows with the root of the batch",
         between(1e-8, 1),
     )  # fmt: skip
+    target: str = knob(
+        "ranks",
+        "what is learned: ranks = the teacher's score as that of a standard normal, or tempered = its chance of an "
+        "anomaly at a temperature, and whether it holds a row for one",
+        one_of("ranks", "tempered"),
+    )
+    temperature: float = knob(2.0, "of target=tempered: softens the teacher's log-odds", between(0.1, 100))
+    soft: float = knob(0.7, "of target=tempered: weight of its chance against its yes or no", share)
+    anomalous: float = knob(
+        0.05, "of target=tempered: share of the rows that the teacher is taken to hold for anomalous", between(1e-4, 0.5)
+    )
     attention: float = knob(0.25, "share of each step's rows that is drawn from the critical ones", between(0, 0.95))
     critical: float = knob(0.05, "share of the rows that counts as critical: those that score highest", share)
     # what is held out inside

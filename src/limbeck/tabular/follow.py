@@ -203,7 +203,10 @@ def _lessons(
     soft = np.concatenate([said, heard]).astype(np.float32)
     inputs = np.concatenate([features(real), features(made)])
     critical = np.argsort(-said, kind="stable")[: round(config.critical * n)]
-    return Lessons(inputs, soft, np.zeros_like(soft), np.ones_like(soft), critical)
+    if config.target == "ranks":
+        return Lessons(inputs, soft, np.zeros_like(soft), np.ones_like(soft), critical)
+    odds = soft - np.float32(np.quantile(said, 1 - config.anomalous))  # logarithms of them: even at the quantile
+    return Lessons(inputs, odds, (odds > 0).astype(np.float32), np.full_like(odds, config.soft), critical)
 
 
 def _taught(
@@ -218,8 +221,8 @@ def _taught(
         steps=min(config.steps, max(FEWEST_STEPS, math.ceil(PASSES * rows / batch))),
         batch=batch,
         rate=config.student_rate,
-        temperature=1.0,
-        soft_loss="huber",
+        temperature=config.temperature,
+        soft_loss="huber" if config.target == "ranks" else "tempered",
         attention=config.attention,
         seed=seed,
     )

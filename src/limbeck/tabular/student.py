@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -22,6 +22,7 @@ __all__ = ["Lessons", "TorchNetwork", "export", "one_thread", "train_student"]
 FARTHEST = 8.0  # log-odds that Huber's loss asks for at most
 FOCUS = 2.0  # exponent of the focal loss
 SMALL_BATCH, LARGE_BATCH, MANY_LESSONS = 512, 2048, 50_000  # rows in a step, and where the larger number begins
+TURNS = 10  # parts of the steps, after each of which the soft words may change
 PASSES, FEWEST_STEPS = 400, 500  # over the rows: a small table is learned by then, and a student needs some steps
 
 
@@ -83,6 +84,7 @@ def train_student(
     soft_loss: str = "tempered",
     hard_loss: str = "plain",
     attention: float = 0.0,
+    retell: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> tuple[tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...], list[float]]:
     """Teach one student; the loop is all there is.
 
@@ -109,6 +111,9 @@ def train_student(
         ``(1 - p)² CE``, p the probability of the true label.
     attention : float, in [0, 1)
         Share of each step's rows that is drawn from the critical ones, where they are rarer than that.
+    retell : callable, optional
+        Asked ten times, evenly over the steps: what the student says of all rows by then, (n,), in; the soft words
+        from then on, (n,), out.
 
     Returns
     -------
@@ -143,7 +148,11 @@ def train_student(
     extra = round(attention * batch) if 0 < len(critical) < attention * len(x) else 0
     plain = batch - extra
     rate *= math.sqrt(batch / 512)
+    turns = {round(steps * k / TURNS) for k in range(1, TURNS)} if retell else set()
     for step in range(steps):
+        if retell and step in turns:
+            with torch.inference_mode():
+                soft = torch.from_numpy(retell(net(x)[:, 0].numpy()))
         while len(order) < plain:  # each row once before any row twice
             order = torch.cat([order, torch.randperm(len(x), generator=generator)])
         rows, order = order[:plain], order[plain:]
