@@ -19,7 +19,7 @@ from limbeck.tabular.follow import ENOUGH_ROWS
 
 @contextmanager
 def never_refused() -> Iterator[None]:
-    """Let a student pass that does not follow; it grows and is chosen as ever, which with fidelity=-1 it would not."""
+    """Let a student pass that does not follow; of its fidelity the rest of the configuration is left as it is."""
     with warnings.catch_warnings(), mock.patch.object(follow, "ENOUGH_ROWS", math.inf):
         warnings.simplefilter("ignore", LimbeckWarning)
         yield

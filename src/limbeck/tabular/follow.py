@@ -165,16 +165,16 @@ def follow(
     lessons, sizes = _lessons(x[~held], said[~held], teacher, features, config, seed), list(STUDENTS)
     sizes = sizes[sizes.index(config.student) :]
     curves: dict[str, list[float]] = {}
-    tried: list[tuple[float, str, Network]] = []
+    tried: list[tuple[float, float, str, Network]] = []
     for size in sizes:
         network, curves[size] = _taught(lessons, features, STUDENTS[size], config, seed)
         on_step(Step("students", len(curves), len(sizes)))
-        tried.append((spearman(said[held], network(x[held])), size, network))
-        if tried[-1][0] >= config.fidelity:
+        student = network(x[held])
+        tried.append((spearman(said[held], student), top_overlap(said[held], student), size, network))
+        if tried[-1][0] >= config.enough and tried[-1][1] >= config.same_top:
             break
-    following, size, network = max(tried, key=lambda t: t[0])
+    following, overlap, size, network = max(tried, key=lambda t: t[:2])
     _require_following(following, config.fidelity, int(held.sum()), len(x), name)
-    overlap = top_overlap(said[held], network(x[held]))
     note = (
         f"on {held.sum():,} rows held out the student agrees with {name}: rank correlation {following:.3f}, "
         f"{overlap:.0%} of the strangest rows the same"
