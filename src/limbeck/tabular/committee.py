@@ -24,7 +24,7 @@ from limbeck.network import Features
 from limbeck.spec import for_tables
 from limbeck.tabular.config import CommitteeConfig
 from limbeck.tabular.encode import learn_features
-from limbeck.tabular.follow import Follower, NormalScores, artefact_of, follow, hold_out
+from limbeck.tabular.follow import FEWEST_ROWS, Follower, NormalScores, artefact_of, follow, hold_out
 from limbeck.tabular.outliers import Outliers, learn_outliers
 
 __all__ = ["Committee", "DistilledCommittee", "Member", "OutlierCommittee", "distil_committee", "learn_committee"]
@@ -136,6 +136,7 @@ class DistilledCommittee:
     committee: Committee
     follower: Follower
     notes: list[str]
+    said: Floats  # (n,) the committee's scores of the rows; of those that it learned from, none speaks for itself
 
 
 def distil_committee(
@@ -144,6 +145,7 @@ def distil_committee(
     *,
     seed: int,
     categorical: tuple[int, ...] = (),
+    fewest: int = FEWEST_ROWS,
     on_step: OnStep = ignore,
 ) -> DistilledCommittee:
     """Teach a committee, and a student of it.
@@ -158,6 +160,8 @@ def distil_committee(
         Of everything random.
     categorical : tuple of int
         Places of the columns that hold codes.
+    fewest : int
+        Rows below which it is refused, at least 5.
     on_step : callable
         Called with a `Step` as the work goes on.
 
@@ -169,9 +173,9 @@ def distil_committee(
     Raises
     ------
     InputError
-        If there are fewer than 20 rows, no column varies, or no student follows the committee.
+        If there are too few rows, no column varies, or no student follows the committee.
     """
-    held = hold_out(len(x), config, seed)
+    held = hold_out(len(x), config, seed, fewest)
     committee, own = learn_committee(x[~held], config, seed=seed, categorical=categorical, on_step=on_step)
     said = np.empty(len(x))
     said[~held], said[held] = own, committee(x[held])
@@ -183,7 +187,7 @@ def distil_committee(
         for m in committee.members
         if not m.weight
     ]
-    return DistilledCommittee(committee, follower, [*notes, follower.note])
+    return DistilledCommittee(committee, follower, [*notes, follower.note], said)
 
 
 @final

@@ -16,6 +16,7 @@ __all__ = [
     "RESAMPLERS",
     "ROLES",
     "STUDENTS",
+    "REFRESHED",
     "CommitteeConfig",
     "FollowerConfig",
     "MultiTeacherConfig",
@@ -29,6 +30,7 @@ STUDENTS: dict[str, tuple[int, ...]] = {
     "small": (64, 64),
     "base": (128, 64),
 }
+REFRESHED = 4  # a student that goes on learning takes so many times fewer steps
 # The candidates, from the simplest to the most elaborate.
 ROLES = {
     "labels": "labels alone",

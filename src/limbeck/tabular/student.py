@@ -83,6 +83,7 @@ def train_student(
     soft_loss: str = "tempered",
     hard_loss: str = "plain",
     attention: float = 0.0,
+    start: Network | None = None,
 ) -> tuple[tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...], list[float]]:
     """Teach one student; the loop is all there is.
 
@@ -109,6 +110,8 @@ def train_student(
         ``(1 - p)² CE``, p the probability of the true label.
     attention : float, in [0, 1)
         Share of each step's rows that is drawn from the critical ones, where they are rarer than that.
+    start : Network, optional
+        Whose weights it begins with; it has these hidden layers.
 
     Returns
     -------
@@ -129,6 +132,12 @@ def train_student(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = mlp(lessons.x.shape[1], hidden)
+    linear = [m for m in net if isinstance(m, nn.Linear)]
+    if start is not None:
+        with torch.no_grad():
+            for layer, w, b in zip(linear, start.weights, start.biases, strict=True):
+                layer.weight.copy_(torch.from_numpy(w.T.copy()))
+                layer.bias.copy_(torch.from_numpy(b.copy()))
     x, hard = torch.from_numpy(lessons.x), torch.from_numpy(lessons.hard)
     soft = None if lessons.soft is None else torch.from_numpy(lessons.soft)
     share = torch.from_numpy(lessons.soft_share)
@@ -163,7 +172,6 @@ def train_student(
         if (step + 1) % max(1, steps // 50) == 0 or step + 1 == steps:
             curve.append(total / count)
             total, count = 0.0, 0
-    linear = [m for m in net if isinstance(m, nn.Linear)]
     return (
         tuple(m.weight.detach().numpy().T.copy() for m in linear),
         tuple(m.bias.detach().numpy().copy() for m in linear),

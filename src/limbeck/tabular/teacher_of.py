@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from limbeck.errors import InputError
 from limbeck.metrics import auroc
 
-__all__ = ["BACKWARDS", "Teacher", "check_sense", "checked", "teacher_of"]
+__all__ = ["BACKWARDS", "Teacher", "check_sense", "checked", "refuse_constant", "teacher_of"]
 
 Floats = NDArray[np.float64]
 Teacher = Callable[[Floats], Floats]
@@ -122,6 +122,14 @@ def checked(said: Any, n: int, who: str) -> Floats:
             fix="leave out, or fill, the rows or values that it cannot score",
         )
     return score
+
+
+def refuse_constant(said: Floats, who: str) -> None:
+    """Refuse scores (n,) that are all the same: there is no rank to learn."""
+    if said.min() == said.max():
+        raise InputError(
+            f"{who} says the same of every row", expected="different scores", got=f"{said[0]:g} for all of them"
+        )
 
 
 def check_sense(real: Floats, far: Floats, who: str) -> None:
