@@ -80,7 +80,9 @@ class TorchAutoEncoder:
 def test_detectors_of_other_kinds(teacher, say):
     x, fresh = rows(600)[:, :3], rows(300, 1)[:, :3]
     fitted = teacher().fit(x)
-    student = limbeck.distil(fitted, x, config={"steps": 300, "fewest": 600, "fidelity": -1, "enough": -1, "same_top": 0}, alpha=0.05)
+    student = limbeck.distil(
+        fitted, x, config={"steps": 300, "fewest": 600, "fidelity": -1, "enough": -1, "same_top": 0}, alpha=0.05
+    )
     assert spearman(say(fitted, fresh), student.detect(fresh).score) > 0.8
 
 

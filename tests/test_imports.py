@@ -10,6 +10,8 @@ import limbeck
 import limbeck.errors
 
 PUBLIC = [
+    "CommitteeConfig",
+    "CommitteeDetector",
     "ConfigError",
     "Detector",
     "InputError",
@@ -23,9 +25,11 @@ PUBLIC = [
     "ParityError",
     "Verdicts",
     "__version__",
+    "as_sklearn",
     "distil",
     "fit",
     "load",
+    "refresh",
 ]
 HEAVY = {"torch", "sklearn", "lightgbm", "imblearn", "onnx", "scipy", "matplotlib", "pandas"}
 

@@ -23,13 +23,17 @@ if TYPE_CHECKING:
         PackageError,
         ParityError,
     )
-    from limbeck.fitting import distil, fit
-    from limbeck.tabular.config import MultiTeacherConfig
+    from limbeck.fitting import distil, fit, refresh
+    from limbeck.tabular.adapter import as_sklearn
+    from limbeck.tabular.config import CommitteeConfig, MultiTeacherConfig
+    from limbeck.tabular.estimator import CommitteeDetector
     from limbeck.tabular.multi_teacher import MultiTeacherClassifier
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CommitteeConfig",
+    "CommitteeDetector",
     "ConfigError",
     "Detector",
     "InputError",
@@ -43,19 +47,25 @@ __all__ = [
     "ParityError",
     "Verdicts",
     "__version__",
+    "as_sklearn",
     "distil",
     "fit",
     "load",
+    "refresh",
 ]
 
 _HOMES = {
+    "CommitteeConfig": "tabular.config",
+    "CommitteeDetector": "tabular.estimator",
     "Detector": "detector",
     "MultiTeacherClassifier": "tabular.multi_teacher",
     "MultiTeacherConfig": "tabular.config",
     "Verdicts": "contracts",
+    "as_sklearn": "tabular.adapter",
     "distil": "fitting",
     "fit": "fitting",
     "load": "detector",
+    "refresh": "fitting",
 }
 
 
@@ -63,7 +73,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: `import limbeck` alone costs nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'limbeck' has no attribute {name!r}")
-    if name == "MultiTeacherClassifier":
+    if name in ("CommitteeDetector", "MultiTeacherClassifier", "as_sklearn"):
         importlib.import_module("limbeck.errors").require_training()
     home = importlib.import_module(f"limbeck.{_HOMES.get(name, 'errors')}")
     return getattr(home, name)

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import bisect
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from limbeck.errors import InputError
+from limbeck.errors import InputError, LimbeckWarning
 
-__all__ = ["Affine", "Calibrator", "fit_affine", "outlier_cut", "sigmoid"]
+__all__ = [
+    "CALIBRATION_MOST",
+    "CALIBRATION_SHARE",
+    "Affine",
+    "Calibrator",
+    "fit_affine",
+    "outlier_cut",
+    "set_aside",
+    "sigmoid",
+]
 
 Floats = NDArray[np.float64]
+CALIBRATION_SHARE, CALIBRATION_MOST = 0.2, 10_000
 NORMAL_MAD = 1.4826  # standard deviation of a normal distribution, relative to its median absolute deviation
 
 
@@ -22,6 +33,18 @@ def sigmoid(log_odds: ArrayLike) -> Floats:
     """Return the probability of log-odds, without overflow."""
     half = np.tanh(np.asarray(log_odds, dtype=np.float64) * 0.5)
     return np.asarray(half * 0.5 + 0.5)
+
+
+def set_aside(y: NDArray[np.int8], seed: int) -> NDArray[np.bool_]:
+    """Choose the calibration rows: 20 %, at most 10,000, the same share of each class, at least one of it."""
+    share = min(CALIBRATION_SHARE, CALIBRATION_MOST / len(y))
+    rng = np.random.default_rng(seed + 1)
+    aside = np.zeros(len(y), dtype=bool)
+    for value in (0, 1):
+        rows = np.flatnonzero(y == value)
+        if rows.size:
+            aside[rng.choice(rows, max(1, int(share * len(rows))), replace=False)] = True
+    return aside
 
 
 @dataclass(frozen=True)
@@ -267,6 +290,17 @@ class Calibrator:
                 fix="ask for a rate in that range",
             )
         return float(self.normals[m - allowed])
+
+    def promise(self, alpha: float, kept: str = "normals") -> tuple[float, list[str]]:
+        """Return the false-alarm rate that can be promised, and say so where it is another one than was asked for."""
+        if alpha >= self.smallest_rate:
+            return alpha, []
+        note = (
+            f"{self.normals.size} calibration {kept} cannot promise a false-alarm rate of {alpha:g}: "
+            f"it is raised to {self.smallest_rate:.3g}"
+        )
+        warnings.warn(note, LimbeckWarning, stacklevel=4)
+        return self.smallest_rate, [note]
 
     def probability(self, score: ArrayLike) -> Floats | None:
         """Return the calibrated probability of an anomaly, shape (n,), or None without labels at fit."""

@@ -181,7 +181,7 @@ def test_rows_far_out_are_moved_in_their_own_units():
 def test_a_student_that_does_not_follow_is_refused_where_there_are_rows_enough(monkeypatch):
     sizes = []
 
-    def silent(lessons, features, hidden, config, seed):
+    def silent(lessons, features, hidden, config, seed, start):
         sizes.append(hidden)
         width = features.width
         return Network(features, (np.zeros((width, 1), np.float32),), (np.zeros(1, np.float32),)), [0.0]

@@ -219,6 +219,76 @@ def distil(
 
 
 @command
+def refresh(
+    package: Path,
+    teacher: str,
+    source: str,
+    *,
+    out: Path,
+    remember: str | None = None,
+    alpha: float | None = None,
+    config: Path | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative_iterable=())] = None,
+    seed: int = 0,
+    turned: Annotated[bool, Parameter(negative_bool=())] = False,
+    overwrite: bool = False,
+    id: str | None = None,
+) -> None:
+    """Let the student in a package go on learning from newer rows, and calibrate it on them.
+
+    Parameters
+    ----------
+    package : Path
+        A package that learned without labels, from a table.
+    teacher : str
+        A package that takes the same columns, or the column of the source that holds scores, higher = more anomalous.
+    source : str
+        The newer rows: a table (CSV, Parquet, Arrow, .npy, .npz), or a folder of Parquet or CSV parts.
+    out : Path
+        The package to write; with --overwrite it may be the same.
+    remember : str
+        A table of rows of before, so that their ranking is not forgotten; with that column of scores, if there is one.
+    alpha : float
+        The false-alarm rate to promise. Default: the package's.
+    config : Path
+        A TOML file of configuration fields.
+    set_ : list of str
+        FIELD=VALUE, as often as needed; `limbeck methods distilled` lists them.
+    seed : int
+        Seed of everything random.
+    turned : bool
+        Low scores mean anomalous.
+    overwrite : bool
+        Replace an existing package.
+    id : str
+        The column that names the rows. Default: the package's.
+    """
+    from limbeck.config import parse_assignment, read_toml
+    from limbeck.detector import load
+    from limbeck.fitting import refresh as learn_on
+    from limbeck.outputs import refuse_existing
+    from limbeck.package import is_package
+
+    refuse_existing(out, overwrite, is_package)
+    values = (read_toml(config) if config else {}) | dict(map(parse_assignment, set_ or []))
+    with warnings.catch_warnings(record=True) as caught, progress() as on_step:
+        detector = learn_on(
+            load(package),
+            source,
+            load(teacher) if is_package(Path(teacher)) else teacher,
+            remembered=remember,
+            config=values,
+            alpha=alpha,
+            seed=seed,
+            turned=turned,
+            id=id,
+            on_step=on_step,
+        )
+        detector.save(out, overwrite=overwrite)
+    _say_what_was_made(detector, out, caught)
+
+
+@command
 def contaminate(
     source: str,
     *,

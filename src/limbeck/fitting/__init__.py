@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from limbeck.calibrate import CALIBRATION_MOST, CALIBRATION_SHARE, set_aside
 from limbeck.contracts import Distiller, OnStep, Step, ignore
 from limbeck.detector import Detector
 from limbeck.errors import ConfigError, InputError, require_training
 from limbeck.fitting.configuring import configure, method_of
-from limbeck.fitting.distilling import distil
+from limbeck.fitting.distilling import distil, refresh
 from limbeck.fitting.finish import check_arguments, finish
 from limbeck.fitting.pictures import are_pictures, prepare_pictures
-from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE
-from limbeck.fitting.tables import FEW_ANOMALIES, FEWEST_ANOMALIES, prepare_table, set_aside
+from limbeck.fitting.tables import FEW_ANOMALIES, FEWEST_ANOMALIES, prepare_table
 from limbeck.methods import METHODS
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "configure",
     "distil",
     "fit",
+    "refresh",
     "set_aside",
 ]
 

@@ -1,10 +1,13 @@
-"""The door for teachers that are there already: any detector, or its stored scores, into one small student."""
+"""The door for teachers that are there already: any detector, or its stored scores, into one small student.
+
+The student is a new one (`distil`), or one that goes on learning (`refresh`).
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from limbeck.calibrate import set_aside
 from limbeck.contracts import Distiller, OnStep, Step, ignore
 from limbeck.data.columns import TableItems, ids_of, rows_of
 from limbeck.data.tables import open_table
@@ -22,15 +26,17 @@ from limbeck.fitting.configuring import configure
 from limbeck.fitting.finish import check_arguments, finish
 from limbeck.fitting.pictures import are_pictures
 from limbeck.fitting.prepared import Prepared
-from limbeck.fitting.tables import looks_labelled, set_aside, split_off
+from limbeck.fitting.tables import looks_labelled, split_off
 from limbeck.methods import METHODS
+from limbeck.network import Network
 from limbeck.spec import for_tables
 from limbeck.table_spec import TableSpec
 from limbeck.tabular.comparison import pickled_bytes
+from limbeck.tabular.config import REFRESHED, FollowerConfig
 from limbeck.tabular.encode import learn_spec
 from limbeck.tabular.teacher_of import Teacher, checked, teacher_of
 
-__all__ = ["distil"]
+__all__ = ["distil", "refresh"]
 
 METHOD = "distilled"
 ALIKE = 0.8  # rank correlation with a detector's scores from which its `decision_scores_` are taken to be of these rows
@@ -110,33 +116,208 @@ def distil(
     check_arguments(alpha, seed, id, workdir)
     require_training()
     chosen = configure(METHOD, config)
+    _refuse_pictures(source, "distil")
+    on_step(Step("reading", 0, 1))
+    ignored = [ignore_columns] if isinstance(ignore_columns, str) else list(ignore_columns)
+    told = _told(teacher, source, turned=turned, id=id, ignored=ignored, most=chosen.max_categories)
+    on_step(Step("reading", 1, 1))
+    return _taught(told, chosen, alpha=alpha, seed=seed, workdir=workdir, on_step=on_step)
+
+
+def refresh(
+    detector: Detector,
+    source: Any,
+    teacher: Any,
+    *,
+    remembered: Any = None,
+    config: Any = None,
+    alpha: float | None = None,
+    seed: int = 0,
+    turned: bool = False,
+    id: str | None = None,
+    workdir: str | Path | None = None,
+    on_step: OnStep = ignore,
+) -> Detector:
+    """Let a student of rows go on learning from newer ones, and calibrate it on them.
+
+    It begins with the weights that it has; its columns, with their centres, scales and categories, and its size stay
+    as they are. Fails as `distil` does, and where the detector judges pictures or learned from labels.
+
+    Parameters
+    ----------
+    detector : Detector
+        The student; it is left as it is.
+    source : path, frame, mapping or array
+        The newer rows, with the columns that the student takes; a fifth is set aside for calibration, another held
+        out to tell how closely it follows.
+    teacher : object, str or array, shape (n,)
+        As for `limbeck.distil`; a live one gets the student's columns in their order.
+    remembered : path, frame, mapping or array, optional
+        Rows of before, of which at most 2,000 are learned beside the newer ones, so that their ranking is not
+        forgotten: a package holds no rows. Stored scores are then the name of a column that both tables have.
+    config : mapping or FollowerConfig, optional
+        Fields of the student. Default: those that it was taught with, and a quarter of the usual steps.
+    alpha : float, in (0, 1), optional
+        False-alarm rate to promise of rows like the newer ones; default: the detector's.
+    seed : int
+        Same seed, same machine, same result.
+    turned : bool
+        Whether low scores mean anomalous.
+    id : str, optional
+        A column that names the rows; default: the detector's.
+    workdir : path, optional
+        An existing folder for unfinished work.
+    on_step : callable
+        Called with a `Step` as the work goes on.
+
+    Returns
+    -------
+    Detector
+        A new one, of the method `distilled`.
+
+    Raises
+    ------
+    InputError
+        If the data, the teacher or the detector cannot be used, or the student does not follow.
+    ConfigError
+        If a field does not exist, or a value is out of its range.
+
+    Examples
+    --------
+    >>> import limbeck, numpy as np
+    >>> X, quick = np.random.default_rng(0).normal(size=(500, 3)), {"steps": 300, "fewest": 500, "fidelity": 0.5}
+    >>> strange = lambda rows: np.abs(rows).sum(1)
+    >>> detector = limbeck.distil(strange, X, config=quick, alpha=0.05)
+    >>> newer = limbeck.refresh(detector, X + 1.0, strange, remembered=X, config={"steps": 100})
+    >>> newer.artefact.training["fidelity"]["spearman"] > 0.9
+    True
+
+    References
+    ----------
+    Robins, "Catastrophic forgetting, rehearsal and pseudorehearsal", Connection Science 1995 (old rows beside new).
+    """
+    check_arguments(detector.alpha if alpha is None else alpha, seed, id, workdir)
+    require_training()
+    spec = _refreshable(detector)
+    chosen = configure(METHOD, config if is_dataclass(config) else _kept(detector) | dict(config or {}))
+    _refuse_pictures(source, "refresh")
+    on_step(Step("reading", 0, 1))
+    spec = replace(spec, id=id or spec.id)
+    told = _told(teacher, source, turned=turned, id=id, spec=spec)
+    old = None if remembered is None else _told(teacher, remembered, turned=turned, id=id, spec=spec).items
+    on_step(Step("reading", 1, 1))
+    card = detector.card
+    told.notes.append(
+        f"refreshed: it went on learning from a student made on {card.created[:10]} of {card.source}, "
+        + ("without rows of before: what it knew of them may fade" if old is None else "beside rows of before")
+    )
+    return _taught(
+        told,
+        chosen,
+        alpha=detector.alpha if alpha is None else alpha,
+        seed=seed,
+        workdir=workdir,
+        on_step=on_step,
+        start=Network.from_tensors(detector.artefact.weights),
+        remembered=old,
+    )
+
+
+def _refreshable(detector: Detector) -> TableSpec:
+    """Return what a student takes; refuse one that cannot go on learning from scores."""
+    if not isinstance(detector.spec, TableSpec):
+        raise InputError(
+            "refresh takes detectors of rows", expected="a detector that was fitted on a table",
+            got="one that judges pictures", fix="limbeck.fit learns pictures anew",
+        )  # fmt: skip
+    if METHODS[detector.card.method].labels:
+        raise InputError(
+            "refresh takes detectors that learned from scores", expected="the method committee or distilled",
+            got=f"{detector.card.method}, whose score is a log-odds learned from labels",
+            fix="limbeck.fit on the newer rows with their labels; or limbeck.distil",
+        )  # fmt: skip
+    return detector.spec
+
+
+def _kept(detector: Detector) -> dict[str, Any]:
+    """Return the fields that a student goes on learning with."""
+    taught = detector.artefact.config
+    own = {f.name: taught[f.name] for f in fields(FollowerConfig) if f.name in taught}
+    return own | {"steps": FollowerConfig().steps // REFRESHED}
+
+
+def _refuse_pictures(source: Any, command: str) -> None:
     if are_pictures(source):
         raise InputError(
-            "distil takes tables",
+            f"{command} takes tables",
             expected="a table and a teacher of rows",
             got="pictures",
             fix="limbeck.fit distils pictures from a frozen backbone",
         )
-    on_step(Step("reading", 0, 1))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Rows with their teacher's scores, and the teacher where it can still be asked."""
+
+    items: TableItems
+    live: Teacher | None
+    who: str
+    size: int | None  # bytes of the teacher
+    source: str
+    notes: list[str]
+
+
+def _told(
+    teacher: Any,
+    source: Any,
+    *,
+    turned: bool,
+    id: str | None,
+    ignored: Sequence[str] = (),
+    most: int = 0,
+    spec: TableSpec | None = None,
+) -> _Told:
+    """Read rows, and what their teacher says of them; a student that there is already knows what it takes (spec)."""
     stored = isinstance(teacher, (str, list, tuple)) or (hasattr(teacher, "__array__") and not callable(teacher))
-    table = open_table(source, text=(id,))
-    ignored = [ignore_columns] if isinstance(ignore_columns, str) else list(ignore_columns)
+    table = open_table(source, spec, text=(id,))
     frame, column = split_off(table, teacher if stored else None, id, ignored)
-    spec, notes = _spec_of(teacher, stored, frame, table.named, id, chosen.max_categories)
-    x = rows_of(frame, spec, named=table.named)
-    on_step(Step("reading", 1, 1))
+    if spec is None:
+        spec, notes = _spec_of(teacher, stored, frame, table.named, id, most)
+        x = rows_of(frame, spec, named=table.named)
+    else:
+        _require_columns_of(teacher, stored, spec)
+        notes = []
+        x = rows_of(frame, spec, named=True) if table.named else spec.validate(frame.to_numpy())
     who = "the stored scores" if stored else f"the teacher ({type(teacher).__name__})"
     live = None if stored else teacher_of(teacher, spec.names)
     said = checked(_numbers(column), len(x), who) if live is None else _own(teacher, live(x))
     if turned:
         said, live = -said, live and _turned(live)
     items = TableItems(spec, x, np.full(len(x), -1, np.int8), said, ids_of(frame, id))
-    aside = set_aside(np.zeros(len(x), np.int8), seed)
+    return _Told(items, live, who, None if stored else pickled_bytes(teacher), table.name, notes)
+
+
+def _taught(
+    told: _Told,
+    chosen: Any,
+    *,
+    alpha: float,
+    seed: int,
+    workdir: str | Path | None,
+    on_step: OnStep,
+    start: Network | None = None,
+    remembered: TableItems | None = None,
+) -> Detector:
+    """Teach a student, a new one or one that goes on learning, and calibrate it on what is set aside."""
+    items = told.items
+    aside = set_aside(np.zeros(len(items), np.int8), seed)
     learn, calibration = (items.subset(np.flatnonzero(rows)) for rows in (~aside, aside))
-    prepared = Prepared(learn, calibration, False, table.name, len(x), 0, notes)
+    prepared = Prepared(learn, calibration, False, told.source, len(items), 0, told.notes)
     module, name = METHODS[METHOD].distiller.split(":")
-    size = None if stored else pickled_bytes(teacher)
-    distiller: Distiller = getattr(importlib.import_module(module), name)(chosen, live, who, size)
+    distiller: Distiller = getattr(importlib.import_module(module), name)(
+        chosen, told.live, told.who, told.size, start=start, remembered=remembered
+    )
     return finish(prepared, distiller, chosen, method=METHOD, alpha=alpha, seed=seed, workdir=workdir, on_step=on_step)
 
 
@@ -147,15 +328,36 @@ def _spec_of(
     if isinstance(teacher, Detector):
         return replace(for_tables(teacher.spec), id=id), []
     spec, notes = learn_spec(frame, named=named, id=id, max_categories=max_categories, every=not stored)
+    if not stored:
+        _refuse_texts(spec)
+    return spec, looks_labelled(frame) + notes
+
+
+def _refuse_texts(spec: TableSpec) -> None:
+    """Refuse texts before a live teacher, which would not know our codes."""
     texts = [spec.names[place] for place in spec.categorical]
-    if texts and not stored:
+    if texts:
         raise InputError(
             "a live teacher gets numbers alone",
             expected="numbers and booleans",
             got=", ".join(f"texts in {name!r}" for name in texts[:5]),
             fix="turn them into the numbers that it was fitted on; or store its scores, and name their column",
         )
-    return spec, looks_labelled(frame) + notes
+
+
+def _require_columns_of(teacher: Any, stored: bool, spec: TableSpec) -> None:
+    """Refuse a live teacher that does not take what the student takes."""
+    if isinstance(teacher, Detector):
+        theirs = for_tables(teacher.spec)
+        if theirs.columns != spec.columns:
+            raise InputError(
+                "teacher and student do not take the same columns",
+                expected=", ".join(spec.names[:20]),
+                got=", ".join(theirs.names[:20]) + ("" if theirs.names != spec.names else ", of other kinds or texts"),
+                fix="score the rows with it, and give the scores: limbeck score",
+            )
+    elif not stored:
+        _refuse_texts(spec)
 
 
 def _numbers(column: pl.Series | None) -> Floats:

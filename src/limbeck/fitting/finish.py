@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import importlib.metadata
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import limbeck
 from limbeck.calibrate import Calibrator, outlier_cut
 from limbeck.contracts import Artefact, Card, Distiller, Items, OnStep
 from limbeck.detector import Detector
-from limbeck.errors import ConfigError, LimbeckWarning
+from limbeck.errors import ConfigError
 from limbeck.fitting.prepared import Prepared
 from limbeck.fitting.suspects import said_of, suspects_of
 from limbeck.methods import METHODS
@@ -67,7 +66,7 @@ def finish(
         prepared.notes.append(said_of(suspects))
         score, y = _usual(score, y, cut, prepared.notes)
     calibrator = Calibrator.fit(score, y, probabilities=prepared.labelled)
-    promised, raised = _promise(alpha, calibrator, METHODS[method].normals)
+    promised, raised = calibrator.promise(alpha, "normals" if METHODS[method].normals else "rows")
     card = _card(prepared, artefact, seed, calibrator, promised, raised)
     return Detector(artefact, scorer, calibrator, promised, card)
 
@@ -121,19 +120,6 @@ def _card(
         licence = f"Of the teacher's weights ({origin}): {facts['licence']}. Of the pictures: their own."
         return dataclasses.replace(card, licence=licence)
     return card
-
-
-def _promise(alpha: float, calibrator: Calibrator, normals: bool) -> tuple[float, list[str]]:
-    """Return the false-alarm rate that can be promised, and say so where it is another one than was asked for."""
-    if alpha >= calibrator.smallest_rate:
-        return alpha, []
-    kept = "calibration normals" if normals else "calibration rows"
-    note = (
-        f"{calibrator.normals.size} {kept} cannot promise a false-alarm rate of {alpha:g}: "
-        f"it is raised to {calibrator.smallest_rate:.3g}"
-    )
-    warnings.warn(note, LimbeckWarning, stacklevel=4)
-    return calibrator.smallest_rate, [note]
 
 
 def _versions(kind: str) -> dict[str, str]:

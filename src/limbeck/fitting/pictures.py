@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.calibrate import CALIBRATION_MOST, CALIBRATION_SHARE
 from limbeck.data.images import PictureItems, learn_picture_spec
 from limbeck.data.layouts import find_pictures, is_picture_source
 from limbeck.data.picture_arrays import ArrayItems, learn_array_spec
 from limbeck.data.picture_files import PICTURE_SUFFIXES, entries, what_is_in
 from limbeck.data.tables import CSV, PARQUET
 from limbeck.errors import InputError
-from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE, Prepared
+from limbeck.fitting.prepared import Prepared
 
 __all__ = ["FEW_PICTURES", "are_pictures", "prepare_pictures"]
 

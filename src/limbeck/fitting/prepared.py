@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from limbeck.contracts import Items
 
-__all__ = ["CALIBRATION_MOST", "CALIBRATION_SHARE", "Prepared"]
-
-CALIBRATION_SHARE, CALIBRATION_MOST = 0.2, 10_000
+__all__ = ["Prepared"]
 
 
 @dataclass(frozen=True)

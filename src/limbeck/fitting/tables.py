@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from limbeck.calibrate import set_aside
 from limbeck.data.columns import TableItems, as_label_array, ids_of, labels_of, rows_of
 from limbeck.data.tables import TableSource, open_table
 from limbeck.errors import InputError
-from limbeck.fitting.prepared import CALIBRATION_MOST, CALIBRATION_SHARE, Prepared
+from limbeck.fitting.prepared import Prepared
 from limbeck.tabular.encode import learn_spec
 
-__all__ = ["FEWEST_ANOMALIES", "FEW_ANOMALIES", "looks_labelled", "prepare_table", "set_aside", "split_off"]
+__all__ = ["FEWEST_ANOMALIES", "FEW_ANOMALIES", "looks_labelled", "prepare_table", "split_off"]
 
 FEWEST_ANOMALIES = 5  # below this nothing can be both learned and checked
 LABEL_NAMES = {  # as they are usually called
@@ -117,15 +118,3 @@ def _labelled(frame: pl.DataFrame, y: NDArray[np.int8]) -> tuple[pl.DataFrame, N
     if anomalous < FEW_ANOMALIES:
         notes.append(f"only {anomalous} anomalies: every figure here is uncertain by several points")
     return frame, y, notes
-
-
-def set_aside(y: NDArray[np.int8], seed: int) -> NDArray[np.bool_]:
-    """Choose the calibration rows: 20 %, at most 10,000, the same share of each class, at least one of it."""
-    share = min(CALIBRATION_SHARE, CALIBRATION_MOST / len(y))
-    rng = np.random.default_rng(seed + 1)
-    aside = np.zeros(len(y), dtype=bool)
-    for value in (0, 1):
-        rows = np.flatnonzero(y == value)
-        if rows.size:
-            aside[rng.choice(rows, max(1, int(share * len(rows))), replace=False)] = True
-    return aside

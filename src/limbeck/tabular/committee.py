@@ -28,7 +28,7 @@ from limbeck.tabular.augment import far_rows
 from limbeck.tabular.comparison import compare, costs, pickled_bytes
 from limbeck.tabular.config import CommitteeConfig
 from limbeck.tabular.encode import learn_features
-from limbeck.tabular.follow import Follower, NormalScores, artefact_of, follow, hold_out
+from limbeck.tabular.follow import FEWEST_ROWS, Follower, NormalScores, artefact_of, follow, hold_out
 from limbeck.tabular.outliers import Outliers, learn_outliers
 from limbeck.tabular.teacher_of import BACKWARDS, PROBES, sense_of
 
@@ -199,7 +199,7 @@ class DistilledCommittee:
     committee: Committee
     follower: Follower
     held: NDArray[np.bool_]  # (n,) rows that neither has learned from
-    said: Floats  # the committee's scores of these
+    said: Floats  # (n,) the committee's scores of the rows; of those that it learned from, none speaks for itself
     notes: list[str]
 
 
@@ -209,6 +209,7 @@ def distil_committee(
     *,
     seed: int,
     categorical: tuple[int, ...] = (),
+    fewest: int = FEWEST_ROWS,
     on_step: OnStep = ignore,
 ) -> DistilledCommittee:
     """Teach a committee, and a student of it.
@@ -223,6 +224,8 @@ def distil_committee(
         Of everything random.
     categorical : tuple of int
         Places of the columns that hold codes.
+    fewest : int
+        Rows below which it is refused, at least 5.
     on_step : callable
         Called with a `Step` as the work goes on.
 
@@ -234,15 +237,14 @@ def distil_committee(
     Raises
     ------
     InputError
-        If there are fewer than 20 rows, no column varies, no detector can be heard, or no student follows the
-        committee.
+        If there are too few rows, no column varies, no detector can be heard, or no student follows the committee.
     """
-    held = hold_out(len(x), config, seed)
+    held = hold_out(len(x), config, seed, fewest)
     committee, own = learn_committee(x[~held], config, seed=seed, categorical=categorical, on_step=on_step)
     said = np.empty(len(x))
     said[~held], said[held] = own, committee(x[held])
     follower = follow(x, said, held, committee, committee.features, config, seed=seed, name=WHO, on_step=on_step)
-    return DistilledCommittee(committee, follower, held, said[held], [*committee.notes, follower.note])
+    return DistilledCommittee(committee, follower, held, said, [*committee.notes, follower.note])
 
 
 @final
@@ -267,7 +269,7 @@ class OutlierCommittee(Distiller):
         training = {
             "members": _said_of_members(committee, follower, x[places]),
             "comparison": compare(
-                x[places], distilled.said, follower.network, name=WHO, spec=spec, id=[id[i] for i in places],
+                x[places], distilled.said[places], follower.network, name=WHO, spec=spec, id=[id[i] for i in places],
                 shown=self.config.shown,
             ),
             "costs": costs(x[places], follower.network, committee, pickled_bytes(committee)),

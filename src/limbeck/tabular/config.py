@@ -16,6 +16,7 @@ __all__ = [
     "RESAMPLERS",
     "ROLES",
     "STUDENTS",
+    "REFRESHED",
     "CommitteeConfig",
     "FollowerConfig",
     "MultiTeacherConfig",
@@ -29,6 +30,7 @@ STUDENTS: dict[str, tuple[int, ...]] = {
     "small": (64, 64),
     "base": (128, 64),
 }
+REFRESHED = 4  # a student that goes on learning takes so many times fewer steps
 # The candidates, from the simplest to the most elaborate.
 ROLES = {
     "labels": "labels alone",
@@ -244,7 +246,9 @@ class FollowerConfig:
     temperature: float = knob(2.0, "of target=tempered: softens the teacher's log-odds", between(0.1, 100))
     soft: float = knob(0.7, "of target=tempered: weight of its chance against its yes or no", share)
     anomalous: float = knob(
-        0.05, "of target=tempered: share of the rows that the teacher is taken to hold for anomalous", between(1e-4, 0.5)
+        0.05,
+        "of target=tempered: share of the rows that the teacher is taken to hold for anomalous",
+        between(1e-4, 0.5),
     )
     attention: float = knob(0.25, "share of each step's rows that is drawn from the critical ones", between(0, 0.95))
     critical: float = knob(0.05, "share of the rows that counts as critical: those that score highest", share)

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, ignore
 from limbeck.data.columns import TableItems
 from limbeck.errors import InputError
+from limbeck.network import Network
 from limbeck.spec import for_tables
 from limbeck.tabular.augment import far_rows
 from limbeck.tabular.comparison import compare, costs
 from limbeck.tabular.config import FollowerConfig
 from limbeck.tabular.encode import learn_features
-from limbeck.tabular.follow import NormalScores, artefact_of, follow, hold_out
-from limbeck.tabular.teacher_of import PROBES, Teacher, check_sense
+from limbeck.tabular.follow import NormalScores, artefact_of, follow, hold_out, remember
+from limbeck.tabular.teacher_of import PROBES, Teacher, check_sense, refuse_constant
 
 __all__ = ["AnyTeacher"]
 
@@ -45,6 +46,10 @@ class AnyTeacher(Distiller):
         What it is called in messages.
     size : int, optional
         How many bytes it takes.
+    start : Network, optional
+        A student that goes on learning.
+    remembered : TableItems, optional
+        Rows of before with their scores: learned beside the others, and never held out.
     """
 
     def __init__(
@@ -53,8 +58,12 @@ class AnyTeacher(Distiller):
         live: Teacher | None = None,
         who: str = "the teacher",
         size: int | None = None,
+        *,
+        start: Network | None = None,
+        remembered: TableItems | None = None,
     ) -> None:
         self.config, self.live, self.who, self.size = config, live, who, size
+        self.start, self.remembered = start, remembered
 
     def fit(self, items: Items, *, seed: int, workdir: Path, on_step: OnStep = ignore) -> Artefact:
         """Learn from rows; see `Distiller.fit`."""
@@ -63,7 +72,9 @@ class AnyTeacher(Distiller):
         x, said, spec = items.x, items.score, for_tables(items.spec)
         held = hold_out(len(x), self.config, seed)
         notes = _values(said, self.who)
-        features = learn_features(x[~held], spec.categorical)
+        if self.remembered is not None:
+            x, said, held = self._beside(x, said, held, seed)
+        features = learn_features(x[~held], spec.categorical) if self.start is None else self.start.features
         if features.width == 0:
             raise InputError("no column varies", expected="a column with two different values", got="0 features")
         if self.live is not None and self.config.far and features.number.size:
@@ -71,16 +82,38 @@ class AnyTeacher(Distiller):
             check_sense(said, self.live(probes), self.who)
         footing = NormalScores.learn(said[~held])
         normal, live = footing(said), _on(footing, self.live)
-        follower = follow(x, normal, held, live, features, self.config, seed=seed, name=self.who, on_step=on_step)
+        follower = follow(
+            x, normal, held, live, features, self.config, seed=seed, name=self.who, on_step=on_step, start=self.start
+        )
+        held = held[: len(items)]  # without rows of before
         (aside,) = items.subset(np.flatnonzero(held)).batches(len(x))
         training = {
             "comparison": compare(
-                aside.x, normal[held], follower.network, name=self.who, spec=spec, id=aside.id, shown=self.config.shown
+                aside.x,
+                normal[: len(items)][held],
+                follower.network,
+                name=self.who,
+                spec=spec,
+                id=aside.id,
+                shown=self.config.shown,
             ),
             "costs": costs(aside.x, follower.network, live, self.size),
             "notes": [*notes, follower.note],
         }
         return artefact_of(follower, x, items.spec, METHOD, asdict(self.config), training, on_step)
+
+    def _beside(
+        self, x: Floats, said: Floats, held: NDArray[np.bool_], seed: int
+    ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Return the rows, their scores and which are held out, with those of before behind them."""
+        assert self.remembered is not None
+        assert self.remembered.score is not None
+        kept = remember(len(self.remembered), seed)
+        return (
+            np.concatenate([x, self.remembered.x[kept]]),
+            np.concatenate([said, self.remembered.score[kept]]),
+            np.concatenate([held, np.zeros(len(kept), bool)]),
+        )
 
 
 def _on(footing: NormalScores, live: Teacher | None) -> Teacher | None:
@@ -90,11 +123,8 @@ def _on(footing: NormalScores, live: Teacher | None) -> Teacher | None:
 
 def _values(said: Floats, who: str) -> list[str]:
     """Refuse a constant, and say where a ranking is coarse."""
+    refuse_constant(said, who)
     count = len(np.unique(said))
-    if count < 2:
-        raise InputError(
-            f"{who} says the same of every row", expected="different scores", got=f"{said[0]:g} for all of them"
-        )
     if count < FEW_VALUES:
         return [f"{who} takes only {count} different values: rows of one value are ranked by the student alone"]
     return []

@@ -38,11 +38,12 @@ from limbeck.tabular.student import (
 )
 from limbeck.tabular.teacher_of import Teacher
 
-__all__ = ["FEWEST_ROWS", "Follower", "NormalScores", "artefact_of", "follow", "hold_out"]
+__all__ = ["FEWEST_ROWS", "Follower", "NormalScores", "artefact_of", "follow", "hold_out", "remember"]
 
 Floats = NDArray[np.float64]
 FEWEST_ROWS = 20  # to learn from: below this there are no neighbours to speak of
 ENOUGH_ROWS = 1000  # from here on a student that does not follow is refused; below it is a matter of chance
+REMEMBERED = 2000  # most rows of before that are learned beside newer ones
 TOP = 0.99  # quantile that says how wide the upper tail of a score is
 
 
@@ -105,15 +106,18 @@ class Follower:
     note: str
 
 
-def hold_out(n: int, config: FollowerConfig, seed: int) -> NDArray[np.bool_]:
+def hold_out(n: int, config: FollowerConfig, seed: int, fewest: int = FEWEST_ROWS) -> NDArray[np.bool_]:
     """Choose the rows on which student and teacher are compared, (n,); refuses too few rows."""
-    if n < FEWEST_ROWS:
-        raise InputError(
-            "too few rows to learn from", expected=f"at least {FEWEST_ROWS}", got=str(n), fix="give more rows"
-        )
+    if n < fewest:
+        raise InputError("too few rows to learn from", expected=f"at least {fewest}", got=str(n), fix="give more rows")
     held = np.zeros(n, bool)
     held[np.random.default_rng((seed, 17)).permutation(n)[: max(2, round(config.validation * n))]] = True
     return held
+
+
+def remember(n: int, seed: int) -> NDArray[np.int64]:
+    """Choose the rows of before, of n, that a student learns again beside newer ones."""
+    return np.random.default_rng((seed, 23)).permutation(n)[:REMEMBERED]
 
 
 def follow(
@@ -127,6 +131,7 @@ def follow(
     seed: int,
     name: str,
     on_step: OnStep,
+    start: Network | None = None,
 ) -> Follower:
     """Teach a student, and a larger one where it does not follow.
 
@@ -151,6 +156,8 @@ def follow(
         What the teacher is called in messages.
     on_step : callable
         Called after each student.
+    start : Network, optional
+        A student that goes on learning, with these features; no larger one is tried.
 
     Returns
     -------
@@ -163,18 +170,19 @@ def follow(
         If none follows and there are a thousand rows to know it by.
     """
     lessons, sizes = _lessons(x[~held], said[~held], teacher, features, config, seed), list(STUDENTS)
-    sizes = sizes[sizes.index(config.student) :]
+    sizes = sizes[sizes.index(config.student) :] if start is None else [_size_of(start)]
     curves: dict[str, list[float]] = {}
     tried: list[tuple[float, float, str, Network]] = []
     for size in sizes:
-        network, curves[size] = _taught(lessons, features, STUDENTS[size], config, seed)
+        network, curves[size] = _taught(lessons, features, STUDENTS[size], config, seed, start)
         on_step(Step("students", len(curves), len(sizes)))
         student = network(x[held])
         tried.append((spearman(said[held], student), top_overlap(said[held], student), size, network))
         if tried[-1][0] >= config.enough and tried[-1][1] >= config.same_top:
             break
     following, overlap, size, network = max(tried, key=lambda t: t[:2])
-    _require_following(following, config.fidelity, int(held.sum()), len(x), name)
+    rows = round(held.sum() / config.validation)  # those that it was held to beside, without what is only remembered
+    _require_following(following, config.fidelity, int(held.sum()), rows, name)
     note = (
         f"on {held.sum():,} rows held out the student agrees with {name}: rank correlation {following:.3f}, "
         f"{overlap:.0%} of the strangest rows the same"
@@ -209,8 +217,19 @@ def _lessons(
     return Lessons(inputs, odds, (odds > 0).astype(np.float32), np.full_like(odds, config.soft), critical)
 
 
+def _size_of(network: Network) -> str:
+    """Return the name of a student's size."""
+    hidden = tuple(w.shape[1] for w in network.weights[:-1])
+    return next(size for size, widths in STUDENTS.items() if widths == hidden)
+
+
 def _taught(
-    lessons: Lessons, features: Features, hidden: tuple[int, ...], config: FollowerConfig, seed: int
+    lessons: Lessons,
+    features: Features,
+    hidden: tuple[int, ...],
+    config: FollowerConfig,
+    seed: int,
+    start: Network | None = None,
 ) -> tuple[Network, list[float]]:
     """Teach a student of one size."""
     rows = len(lessons.x)
@@ -225,6 +244,7 @@ def _taught(
         soft_loss="huber" if config.target == "ranks" else "tempered",
         attention=config.attention,
         seed=seed,
+        start=start,
     )
     return Network(features, weights, biases), curve
 

@@ -85,6 +85,7 @@ def train_student(
     hard_loss: str = "plain",
     attention: float = 0.0,
     retell: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+    start: Network | None = None,
 ) -> tuple[tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...], list[float]]:
     """Teach one student; the loop is all there is.
 
@@ -114,6 +115,8 @@ def train_student(
     retell : callable, optional
         Asked ten times, evenly over the steps: what the student says of all rows by then, (n,), in; the soft words
         from then on, (n,), out.
+    start : Network, optional
+        Whose weights it begins with; it has these hidden layers.
 
     Returns
     -------
@@ -134,6 +137,12 @@ def train_student(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = mlp(lessons.x.shape[1], hidden)
+    linear = [m for m in net if isinstance(m, nn.Linear)]
+    if start is not None:
+        with torch.no_grad():
+            for layer, w, b in zip(linear, start.weights, start.biases, strict=True):
+                layer.weight.copy_(torch.from_numpy(w.T.copy()))
+                layer.bias.copy_(torch.from_numpy(b.copy()))
     x, hard = torch.from_numpy(lessons.x), torch.from_numpy(lessons.hard)
     soft = None if lessons.soft is None else torch.from_numpy(lessons.soft)
     share = torch.from_numpy(lessons.soft_share)
@@ -172,7 +181,6 @@ def train_student(
         if (step + 1) % max(1, steps // 50) == 0 or step + 1 == steps:
             curve.append(total / count)
             total, count = 0.0, 0
-    linear = [m for m in net if isinstance(m, nn.Linear)]
     return (
         tuple(m.weight.detach().numpy().T.copy() for m in linear),
         tuple(m.bias.detach().numpy().copy() for m in linear),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from limbeck.errors import InputError
 from limbeck.metrics import auroc
 
-__all__ = ["BACKWARDS", "PROBES", "Teacher", "check_sense", "checked", "sense_of", "teacher_of"]
+__all__ = ["BACKWARDS", "PROBES", "Teacher", "check_sense", "checked", "refuse_constant", "sense_of", "teacher_of"]
 
 Floats = NDArray[np.float64]
 Teacher = Callable[[Floats], Floats]
@@ -139,6 +139,14 @@ def sense_of(real: Floats, far: Floats) -> float:
     0.75
     """
     return auroc(np.repeat([0, 1], [len(real), len(far)]), np.concatenate([real, far]))
+
+
+def refuse_constant(said: Floats, who: str) -> None:
+    """Refuse scores (n,) that are all the same: there is no rank to learn."""
+    if said.min() == said.max():
+        raise InputError(
+            f"{who} says the same of every row", expected="different scores", got=f"{said[0]:g} for all of them"
+        )
 
 
 def check_sense(real: Floats, far: Floats, who: str) -> None:
