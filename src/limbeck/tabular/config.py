@@ -239,12 +239,14 @@ class FollowerConfig:
     )  # fmt: skip
     target: str = knob(
         "ranks",
-        "what is learned: ranks = the teacher's score as that of a standard normal, or tempered = its chance of an "
-        "anomaly at a temperature, and whether it holds a row for one",
+        "what is learned: ranks = the teacher's score as that of a standard normal (Huber's loss), or tempered = its "
+        "chance of an anomaly at a temperature",
         one_of("ranks", "tempered"),
     )
-    temperature: float = knob(2.0, "of target=tempered: softens the teacher's log-odds", between(0.1, 100))
-    soft: float = knob(0.7, "of target=tempered: weight of its chance against its yes or no", share)
+    temperature: float = knob(1.0, "of target=tempered: softens the teacher's log-odds", between(0.1, 100))
+    soft: float = knob(
+        1.0, "of target=tempered: weight of its chance; the rest is of its yes or no, the hard label", share
+    )
     anomalous: float = knob(
         0.05,
         "of target=tempered: share of the rows that the teacher is taken to hold for anomalous",
