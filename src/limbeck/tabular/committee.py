@@ -84,8 +84,8 @@ class Committee:
 
 def _hardly(agreement: float) -> str:
     return (
-        f"the detectors hardly agree (mean rank correlation with the others {agreement:.2f}): their mean is to be taken "
-        "with care"
+        f"the detectors hardly agree (mean rank correlation with the others {agreement:.2f}): their mean is to be "
+        "taken with care"
     )
 
 
