@@ -9,7 +9,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from limbeck.tabular.config import OUTLIER_KINDS, CommitteeConfig
 from limbeck.tabular.outliers import learn_outliers
 
-QUICK = {"trees": 30, "autoencoder_steps": 300}
+QUICK = {"trees": 30, "autoencoder_steps": 300, "gan_steps": 150, "gan_rounds": 1}
 
 
 def rows(n=300, p=4, seed=0):

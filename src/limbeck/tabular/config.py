@@ -11,6 +11,7 @@ from typing import Any
 from limbeck.config import at_least, automatic_or, between, knob, one_of, share, subset_of
 
 __all__ = [
+    "COMMITTEE",
     "OUTLIER_KINDS",
     "OWN_KINDS",
     "RESAMPLERS",
@@ -39,7 +40,8 @@ ROLES = {
     "distilled-rows": "one teacher, synthetic rows",
     "multi-teacher": "the committee, synthetic rows",
 }
-OUTLIER_KINDS = ("isolation-forest", "tails", "nearest", "lof", "autoencoder")  # detectors that need no label
+COMMITTEE = ("isolation-forest", "tails", "nearest", "lof", "autoencoder")  # detectors that are asked by default
+OUTLIER_KINDS = (*COMMITTEE, "gan")  # detectors that need no label
 OWN_KINDS = ("lightgbm", "mlp")  # written here; every other one is somebody's class
 _KIND = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+(\(.*\))?", re.DOTALL)
 
@@ -270,7 +272,7 @@ class CommitteeConfig(FollowerConfig):
     """Every knob of `committee`; an ablation is one field set."""
 
     # the committee
-    teachers: tuple[str, ...] = knob(OUTLIER_KINDS, "detectors: " + ", ".join(OUTLIER_KINDS), subset_of(*OUTLIER_KINDS))
+    teachers: tuple[str, ...] = knob(COMMITTEE, "detectors: " + ", ".join(OUTLIER_KINDS), subset_of(*OUTLIER_KINDS))
     weights: str = knob(
         "mean",
         "of the detectors: mean, or agreement = their rank correlation with the others; one that ranks against the "
@@ -281,5 +283,7 @@ class CommitteeConfig(FollowerConfig):
     neighbours: int = knob(10, "rows whose distance counts for `nearest`", between(1, 10_000))
     lof_neighbours: int = knob(20, "rows of a neighbourhood for `lof`", between(2, 10_000))
     autoencoder_steps: int = knob(2000, "optimiser steps of an autoencoder", between(1, 1e8))
-    folds: int = knob(3, "folds of the autoencoder's out-of-fold scores", between(2, 100))
+    gan_steps: int = knob(1000, "optimiser steps of a GAN", between(1, 1e8))
+    gan_rounds: int = knob(2, "times that a GAN's rows are divided into folds anew", between(1, 100))
+    folds: int = knob(3, "folds of the out-of-fold scores of autoencoder and GAN", between(2, 100))
     remembered: int = knob(20_000, "most rows that tails, nearest and lof keep", between(10, 1e9))

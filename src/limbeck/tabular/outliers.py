@@ -1,4 +1,4 @@
-"""Detectors that need no label: five of different views, each of which learns rows and then scores any row.
+"""Detectors that need no label: six of different views, each of which learns rows and then scores any row.
 
 They see network inputs (n, p): numbers on one footing, far ones by their logarithm, gaps at the centre, one-hot places.
 A score never depends on the rows beside it, is higher where a row is stranger, and goes on growing outside of what was
@@ -20,6 +20,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from torch import nn
 
 from limbeck.tabular.config import CommitteeConfig
+from limbeck.tabular.gan import learn_gan
 from limbeck.tabular.student import one_thread
 
 __all__ = ["Outliers", "learn_outliers"]
@@ -64,7 +65,7 @@ def learn_outliers(kind: str, z: Floats, config: CommitteeConfig, *, seed: int) 
     ----------
     Liu et al., "Isolation forest", ICDM 2008; Li et al., "ECOD", TKDE 2022; Ramaswamy et al., "Efficient algorithms
     for mining outliers", SIGMOD 2000; Breunig et al., "LOF", SIGMOD 2000; Hawkins et al., "Outlier detection using
-    replicator neural networks", DaWaK 2002.
+    replicator neural networks", DaWaK 2002; the GAN's are in `limbeck.tabular.gan`.
     """
     learn: dict[str, Callable[..., tuple[Outliers, Floats]]] = {
         "isolation-forest": _learn_forest,
@@ -72,6 +73,7 @@ def learn_outliers(kind: str, z: Floats, config: CommitteeConfig, *, seed: int) 
         "nearest": _learn_nearest,
         "lof": _learn_lof,
         "autoencoder": _learn_autoencoder,
+        "gan": _learn_gan,
     }
     return learn[kind](z, config, seed)
 
@@ -245,3 +247,10 @@ def _taught_autoencoder(z: Floats, steps: int, seed: int) -> AutoEncoder:
         loss.backward()
         optimiser.step()
     return AutoEncoder(net.double().eval())
+
+
+# GAN: what a generator that deceives its critic cannot make again is strange; see `limbeck.tabular.gan`.
+
+
+def _learn_gan(z: Floats, config: CommitteeConfig, seed: int) -> tuple[Outliers, Floats]:
+    return learn_gan(z, steps=config.gan_steps, folds=config.folds, rounds=config.gan_rounds, seed=seed)
