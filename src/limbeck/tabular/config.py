@@ -209,11 +209,13 @@ class FollowerConfig:
     """Knobs of a student that ranks as its teacher does, whatever the teacher; all there are of `distilled`."""
 
     # the rows
-    swap: int = knob(2, "synthetic rows for each real row, scored by the teacher; 0 = none", between(0, 1000))
+    swap: float = knob(1, "synthetic rows for each real row, scored by the teacher; 0 = none", between(0, 1000))
     swap_share: float = knob(0.3, "chance of each value to be taken from another row", share)
-    far: float = knob(0.5, "rows far out for each real row, scored by the teacher; 0 = none", between(0, 1000))
-    fewest: int = knob(5000, "synthetic rows of each kind that there are at least", between(0, 1e9))
+    fewest: int = knob(5000, "synthetic rows that there are at least", between(0, 1e9))
     most: int = knob(100_000, "and at most", between(0, 1e9))
+    far: float = knob(
+        0.1, "rows far out for each other row, real or synthetic, scored by the teacher; 0 = none", between(0, 1000)
+    )
     # the student
     student: str = knob(
         "tiny", "smallest size that is tried: " + ", ".join(f"{k} {v}" for k, v in STUDENTS.items()), one_of(*STUDENTS)

@@ -195,13 +195,11 @@ def _lessons(
 ) -> Lessons:
     """Return what the student is told: real rows, swapped ones and far ones, each with the teacher's score."""
     n = len(real)
-    swapped, far = (
-        0 if not share else int(min(max(share * n, config.fewest), config.most)) for share in (config.swap, config.far)
-    )
+    swapped = int(min(max(config.swap * n, config.fewest), config.most)) if config.swap and teacher else 0
+    far = round(config.far * max(n + swapped, config.fewest)) if features.number.size else 0
     made = np.empty((0, real.shape[1]))
-    if teacher is not None:
+    if swapped:
         made, _ = swap_rows(real, np.zeros(n, np.int8), swapped, share=config.swap_share, anomalous=0.0, seed=seed)
-    far = far if features.number.size else 0
     beyond, distance = far_rows(real, features.number, features.scale, far, seed=seed)
     made = np.concatenate([made, beyond])
     if teacher is None:
