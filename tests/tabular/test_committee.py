@@ -139,6 +139,44 @@ def test_a_committee_that_hardly_agrees_says_so(monkeypatch):
     assert any("hardly agree" in note and "with care" in note for note in result.notes)
 
 
+def test_weights_for_each_row_anew():
+    """Who is far from the middle of the others is heard less: written out for one row."""
+    committee, own = learn_committee(table()[0], replace(CONFIG, {"weights": "rows"}), seed=0)
+    voice = np.array([[0.0], [0.5], [4.0]])
+    heard = np.exp(-np.array([0.5, 0.0, 3.5]))
+    np.testing.assert_allclose(committee.combine(voice), (heard @ voice) / heard.sum())
+    assert own.shape == (3, 1500)
+    x = table(n=50, seed=1)[0]
+    np.testing.assert_allclose(committee(x), [committee(row[None])[0] for row in x], rtol=1e-9)
+
+
+@pytest.mark.parametrize("target", ["ranks", "tempered"])
+def test_weights_follow_the_student_as_it_learns(monkeypatch, target):
+    """One detector whose word is noise: no student follows it, and it is heard less and less."""
+    learn = module.learn_outliers
+
+    def noisy(kind, z, config, *, seed):
+        detector, own = learn(kind, z, config, seed=seed)
+        if kind != "nearest":
+            return detector, own
+
+        def noise(z):
+            return np.abs(np.sin(1e4 * z.sum(1))) + 0.05 * np.abs(z).sum(1)
+
+        return noise, noise(z)
+
+    monkeypatch.setattr(module, "learn_outliers", noisy)
+    fields = {"weights": "student", "target": target, "fidelity": -1.0}
+    result = distil_committee(table()[0], replace(CONFIG, fields), seed=0)
+    weights = {m.name: m.weight for m in result.committee.members}
+    assert sum(weights.values()) == pytest.approx(1.0) and weights["nearest"] < 0.1
+    x = table()[0]
+    np.testing.assert_array_equal(result.said[result.held], result.committee(x[result.held]))  # as it weighs in the end
+    assert result.follower.fidelity["spearman"] == spearman(
+        result.said[result.held], result.follower.network(x[result.held])
+    )
+
+
 def test_weights_by_agreement():
     committee, _ = learn_committee(table()[0], replace(CONFIG, {"weights": "agreement"}), seed=0)
     weight, agreement = (np.array([getattr(m, name) for m in committee.members]) for name in ("weight", "agreement"))
@@ -181,7 +219,7 @@ def test_rows_far_out_are_moved_in_their_own_units():
 def test_a_student_that_does_not_follow_is_refused_where_there_are_rows_enough(monkeypatch):
     sizes = []
 
-    def silent(lessons, features, hidden, config, seed, start):
+    def silent(lessons, features, hidden, config, seed, *_):
         sizes.append(hidden)
         width = features.width
         return Network(features, (np.zeros((width, 1), np.float32),), (np.zeros(1, np.float32),)), [0.0]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -36,6 +36,7 @@ __all__ = ["Committee", "DistilledCommittee", "Member", "OutlierCommittee", "dis
 
 METHOD = "committee"
 WHO = "the committee"
+CLOSE = 0.1  # rank correlation with the student that costs a detector a factor e of its weight
 HARDLY = 0.1  # mean rank correlation with the others below which a committee hardly agrees
 Floats = NDArray[np.float64]
 
@@ -60,12 +61,23 @@ class Committee:
     features: Features
     members: tuple[Member, ...]
     silent: Mapping[str, str]  # detectors of no use, which are no members, and why
+    by_row: bool = False  # whether a member weighs less for a row the farther it is from the middle one
 
     def __call__(self, x: Floats) -> Floats:
         """Return scores (n,), in standard deviations of a normal distribution, of raw rows, float64 (n, d)."""
+        return self.combine(self.voices(x))
+
+    def voices(self, x: Floats) -> Floats:
+        """Return what each member that is heard says of raw rows, (k, n), before it is weighed."""
         z = self.features(x).astype(np.float64)
-        heard = [m for m in self.members if m.weight]
-        return np.asarray(sum(m.weight * m.footing(m.detector(z)) for m in heard))
+        return np.stack([m.footing(m.detector(z)) for m in self.members if m.weight])
+
+    def combine(self, voices: Floats) -> Floats:
+        """Return the weighted mean, (n,), of voices, (k, n)."""
+        weight = np.array([m.weight for m in self.members if m.weight])[:, None]
+        if self.by_row:
+            weight = weight * np.exp(-np.abs(voices - np.median(voices, axis=0)))
+        return np.asarray((weight * voices).sum(0) / weight.sum(0))
 
     @property
     def agreement(self) -> float:
@@ -113,8 +125,8 @@ def learn_committee(
     -------
     committee : Committee
         For any rows.
-    own : ndarray of float64, shape (n,)
-        Its scores of the rows that it learned from, none of which speaks for itself.
+    own : ndarray of float64, shape (k, n)
+        What each member that is heard says of the rows that it learned from, none of which speaks for itself.
 
     Raises
     ------
@@ -152,10 +164,10 @@ def learn_committee(
     scores = np.stack(said)
     weights, agreement = _weights(scores, config.weights)
     members = tuple(Member(*parts, float(w), float(a)) for parts, w, a in zip(learned, weights, agreement, strict=True))
-    committee = Committee(features, members, silent)
+    committee = Committee(features, members, silent, by_row=config.weights == "rows")
     if committee.agreement < HARDLY:
         warnings.warn(_hardly(committee.agreement), LimbeckWarning, stacklevel=2)
-    return committee, weights @ scores
+    return committee, scores[weights > 0]
 
 
 def _fault(detector: Outliers, own: Floats, far: Floats) -> str:
@@ -190,6 +202,48 @@ def _agreement(scores: Floats, heard: NDArray[np.bool_], k: int) -> float:
     others = heard.copy()
     others[k] = False
     return spearman(scores[k], scores[others].mean(0)) if others.any() else 1.0
+
+
+@final
+class Attentive:
+    """A committee that hears most whom its student follows most closely.
+
+    It is asked about the rows that are made for the student first, and remembers what each member says of them.
+
+    Parameters
+    ----------
+    committee : Committee
+        As it weighs before there is a student.
+    own : ndarray of float64, shape (k, n)
+        What each member that is heard says of the rows learned from.
+
+    Attributes
+    ----------
+    committee : Committee
+        As it weighs now.
+    """
+
+    def __init__(self, committee: Committee, own: Floats) -> None:
+        self.committee, self.own = committee, own
+        self.lessons: Floats | None = None
+
+    def __call__(self, x: Floats) -> Floats:
+        """Return scores (n,) of raw rows, float64 (n, d), as the committee weighs now."""
+        voices = self.committee.voices(x)
+        if self.lessons is None:
+            self.lessons = np.concatenate([self.own, voices], axis=1)
+        return self.committee.combine(voices)
+
+    def retell(self, student: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Weigh anew by the student's scores of all lessons, (m,), and return the committee's, (m,)."""
+        lessons = self.own if self.lessons is None else self.lessons
+        n = self.own.shape[1]
+        close = np.array([spearman(voice[:n], student[:n]) for voice in lessons])
+        weight = np.exp((close - close.max()) / CLOSE)
+        new = iter((weight / weight.sum()).tolist())
+        members = tuple(replace(m, weight=next(new)) if m.weight else m for m in self.committee.members)
+        self.committee = replace(self.committee, members=members)
+        return self.committee.combine(lessons).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -242,8 +296,14 @@ def distil_committee(
     held = hold_out(len(x), config, seed, fewest)
     committee, own = learn_committee(x[~held], config, seed=seed, categorical=categorical, on_step=on_step)
     said = np.empty(len(x))
-    said[~held], said[held] = own, committee(x[held])
-    follower = follow(x, said, held, committee, committee.features, config, seed=seed, name=WHO, on_step=on_step)
+    said[~held], said[held] = committee.combine(own), committee(x[held])
+    teacher = Attentive(committee, own)
+    follower = follow(
+        x, said, held, teacher, committee.features, config, seed=seed, name=WHO, on_step=on_step,
+        retell=teacher.retell if config.weights == "student" else None,
+    )  # fmt: skip
+    committee = teacher.committee
+    said[~held] = committee.combine(own)
     return DistilledCommittee(committee, follower, held, said, [*committee.notes, follower.note])
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, final
@@ -41,6 +42,7 @@ from limbeck.tabular.teacher_of import Teacher
 __all__ = ["FEWEST_ROWS", "Follower", "NormalScores", "artefact_of", "follow", "hold_out", "remember"]
 
 Floats = NDArray[np.float64]
+Retell = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 FEWEST_ROWS = 20  # to learn from: below this there are no neighbours to speak of
 ENOUGH_ROWS = 1000  # from here on a student that does not follow is refused; below it is a matter of chance
 REMEMBERED = 2000  # most rows of before that are learned beside newer ones
@@ -132,6 +134,7 @@ def follow(
     name: str,
     on_step: OnStep,
     start: Network | None = None,
+    retell: Retell | None = None,
 ) -> Follower:
     """Teach a student, and a larger one where it does not follow.
 
@@ -140,7 +143,7 @@ def follow(
     x : ndarray of float64, shape (n, d)
         Raw rows.
     said : ndarray of float64, shape (n,)
-        The teacher's normal score of each.
+        The teacher's normal score of each; a teacher that changes its mind is asked again about those held out.
     held : ndarray of bool, shape (n,)
         Rows that are not learned from.
     teacher : callable, or None
@@ -158,6 +161,9 @@ def follow(
         Called after each student.
     start : Network, optional
         A student that goes on learning, with these features; no larger one is tried.
+    retell : callable, optional
+        Of a teacher that changes its mind as the student learns: what it says of all lessons (m,), real rows first,
+        then those that it was asked about, once it knows what the student says of them (m,).
 
     Returns
     -------
@@ -173,10 +179,14 @@ def follow(
     sizes = sizes[sizes.index(config.student) :] if start is None else [_size_of(start)]
     curves: dict[str, list[float]] = {}
     tried: list[tuple[float, float, str, Network]] = []
+    if retell and config.target == "tempered":
+        retell = _in_odds(retell, int((~held).sum()), config)
     for size in sizes:
-        network, curves[size] = _taught(lessons, features, STUDENTS[size], config, seed, start)
+        network, curves[size] = _taught(lessons, features, STUDENTS[size], config, seed, start, retell)
         on_step(Step("students", len(curves), len(sizes)))
         student = network(x[held])
+        if retell and teacher:
+            said[held] = teacher(x[held])
         tried.append((spearman(said[held], student), top_overlap(said[held], student), size, network))
         if tried[-1][0] >= config.enough and tried[-1][1] >= config.same_top:
             break
@@ -211,8 +221,18 @@ def _lessons(
     critical = np.argsort(-said, kind="stable")[: round(config.critical * n)]
     if config.target == "ranks":
         return Lessons(inputs, soft, np.zeros_like(soft), np.ones_like(soft), critical)
-    odds = soft - np.float32(np.quantile(said, 1 - config.anomalous))  # logarithms of them: even at the quantile
+    odds = _odds(soft, n, config)
     return Lessons(inputs, odds, (odds > 0).astype(np.float32), np.full_like(odds, config.soft), critical)
+
+
+def _odds(said: NDArray[np.float32], real: int, config: FollowerConfig) -> NDArray[np.float32]:
+    """Return log-odds of normal scores, even where the share of the real rows, the first, that is anomalous begins."""
+    return said - np.float32(np.quantile(said[:real], 1 - config.anomalous))
+
+
+def _in_odds(retell: Retell, real: int, config: FollowerConfig) -> Retell:
+    """Return what says log-odds where another says normal scores."""
+    return lambda student: _odds(retell(student), real, config)
 
 
 def _size_of(network: Network) -> str:
@@ -228,6 +248,7 @@ def _taught(
     config: FollowerConfig,
     seed: int,
     start: Network | None = None,
+    retell: Retell | None = None,
 ) -> tuple[Network, list[float]]:
     """Teach a student of one size."""
     rows = len(lessons.x)
@@ -243,6 +264,7 @@ def _taught(
         attention=config.attention,
         seed=seed,
         start=start,
+        retell=retell,
     )
     return Network(features, weights, biases), curve
 
