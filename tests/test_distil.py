@@ -80,9 +80,7 @@ class TorchAutoEncoder:
 def test_detectors_of_other_kinds(teacher, say):
     x, fresh = rows(600)[:, :3], rows(300, 1)[:, :3]
     fitted = teacher().fit(x)
-    student = limbeck.distil(
-        fitted, x, config={"steps": 300, "fewest": 600, "fidelity": -1, "enough": -1, "same_top": 0}, alpha=0.05
-    )
+    student = limbeck.distil(fitted, x, config={"steps": 300, "fewest": 600, "fidelity": -1, "same_top": 0}, alpha=0.05)
     assert spearman(say(fitted, fresh), student.detect(fresh).score) > 0.8
 
 
@@ -140,7 +138,7 @@ def test_no_row_is_its_own_neighbour(knn, monkeypatch):
 
 def test_a_limbeck_teaches_a_limbeck(distilled):
     named = {f"x{j}": rows()[:, j] for j in range(5)} | {"serial": np.arange(1500)}
-    nano = {**QUICK, "student": "nano", "fidelity": 0.8, "enough": 0.8, "same_top": 0}
+    nano = {**QUICK, "student": "nano", "fidelity": 0.8, "same_top": 0}
     smaller = limbeck.distil(distilled, named, config=nano, alpha=0.05, id="serial")
     assert smaller.spec.id == "serial" and smaller.spec.names == distilled.spec.names
     assert spearman(distilled.detect(rows(500, 1)).score, smaller.detect(rows(500, 1)).score) > 0.8

@@ -221,16 +221,13 @@ class FollowerConfig:
         "tiny", "smallest size that is tried: " + ", ".join(f"{k} {v}" for k, v in STUDENTS.items()), one_of(*STUDENTS)
     )
     fidelity: float = knob(
-        0.9, "rank correlation with the teacher, on rows held out, below which there is no student; -1 = any will do",
-        between(-1, 1),
-    )  # fmt: skip
-    enough: float = knob(
-        0.95, "rank correlation from which on no larger student is tried, if the strangest rows are the same too",
-        between(-1, 1),
+        0.9, "rank correlation with the teacher, on rows held out, below which the next larger student is taught, and the "
+        "largest refused; -1 = any will do", between(-1, 1),
     )  # fmt: skip
     same_top: float = knob(
-        0.7, "share of the strangest rows (1 %, at least 10) that has to be the same for that", share
-    )
+        0.7, "share of the strangest rows (1 %, at least 10) that has to be the same, or the next larger one is taught",
+        share,
+    )  # fmt: skip
     steps: int = knob(
         4000, "most optimiser steps of a student; a small table has 400 passes, at least 500 steps", between(1, 1e8)
     )

@@ -188,7 +188,7 @@ def follow(
         if retell and teacher:
             said[held] = teacher(x[held])
         tried.append((spearman(said[held], student), top_overlap(said[held], student), size, network))
-        if tried[-1][0] >= config.enough and tried[-1][1] >= config.same_top:
+        if tried[-1][0] >= config.fidelity and tried[-1][1] >= config.same_top:
             break
     following, overlap, size, network = max(tried, key=lambda t: t[:2])
     rows = round(held.sum() / config.validation)  # those that it was held to beside, without what is only remembered
