@@ -1,7 +1,7 @@
 """What does cross-domain distillation cost beside reverse distillation of the same length? One run, in turns.
 
 The learning alone is timed, from the first step to the last, divisions included: teaching and export are the same for
-both, and would flatter the ratio. One thread; screw at 256 pixels; medians of the rounds.
+both, and would flatter the ratio. Processor time of one thread; screw at 256 pixels; medians of the rounds.
 
     python benchmarks/dirty_cost.py [--steps 60] [--rounds 3]
 """
@@ -39,15 +39,15 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def seconds_of(method: str, fields: dict[str, Any], items: Any, steps: int) -> float:
-    """Return the seconds that learning takes."""
+    """Return the processor seconds that learning takes."""
     config = configure(method, {**fields, "steps": steps})
     stamps: list[float] = []
 
     def on_step(step: Step) -> None:
         if step.stage == "learning" or not stamps:
-            stamps.append(time.perf_counter())
+            stamps.append(time.process_time())
         if step.stage == "teaching":
-            stamps[:] = [time.perf_counter()]  # learning begins after the last of these
+            stamps[:] = [time.process_time()]  # learning begins after the last of these
 
     with tempfile.TemporaryDirectory() as place:
         DISTILLERS[method](config).fit(items, seed=0, workdir=Path(place), on_step=on_step)

@@ -221,9 +221,11 @@ class FollowerConfig:
         "tiny", "smallest size that is tried: " + ", ".join(f"{k} {v}" for k, v in STUDENTS.items()), one_of(*STUDENTS)
     )
     fidelity: float = knob(
-        0.9, "rank correlation with the teacher, on rows held out, below which the next larger student is taught, and the "
-        "largest refused; -1 = any will do", between(-1, 1),
-    )  # fmt: skip
+        0.9,
+        "rank correlation with the teacher, on rows held out, below which the next larger student is taught, and the "
+        "largest refused; -1 = any will do",
+        between(-1, 1),
+    )
     same_top: float = knob(
         0.7, "share of the strangest rows (1 %, at least 10) that has to be the same, or the next larger one is taught",
         share,
