@@ -73,8 +73,9 @@ class Features:
         raw = x if self._all_in_order(x.shape[1]) else x[:, self.number]  # (n, a)
         with np.errstate(over="ignore"):
             z = (raw - self.centre) / self.scale
-        if not np.maximum.reduce(np.abs(z), axis=None, initial=0.0) <= LINEAR:  # a gap, or a value far out
-            z = _bounded(z)
+        far = ~(np.abs(z) <= LINEAR)  # a gap, or a value far out
+        if far.any():
+            z[far] = _bounded(z[far])
         parts = [z]
         if self.indicator.size:
             parts.append(np.isnan(x[:, self.indicator]).astype(np.float64))
@@ -91,15 +92,11 @@ class Features:
 
 
 def _bounded(z: Floats) -> Floats:
-    """Put gaps at the centre, and let scaled numbers (n, a) grow by their logarithm beyond `LINEAR`."""
-    z[np.isnan(z)] = 0.0
-    np.clip(z, -REACH, REACH, out=z)
+    """Return 0 for gaps, and let scaled numbers, beyond `LINEAR` all of them, grow by their logarithm."""
+    z = np.clip(np.nan_to_num(z, nan=0.0, posinf=REACH, neginf=-REACH), -REACH, REACH)
     core = np.clip(z, -LINEAR, LINEAR)
-    far = z != core
-    if far.any():
-        rest = z[far] - core[far]
-        core[far] += np.sign(rest) * np.log1p(np.abs(rest))
-    return core
+    rest = z - core
+    return np.asarray(core + np.sign(rest) * np.log1p(np.abs(rest)))
 
 
 class _Quick(NamedTuple):
