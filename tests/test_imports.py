@@ -25,6 +25,7 @@ PUBLIC = [
     "ParityError",
     "Verdicts",
     "__version__",
+    "adapt",
     "as_sklearn",
     "distil",
     "fit",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         PackageError,
         ParityError,
     )
-    from limbeck.fitting import distil, fit, refresh
+    from limbeck.fitting import adapt, distil, fit, refresh
     from limbeck.tabular.adapter import as_sklearn
     from limbeck.tabular.config import CommitteeConfig, MultiTeacherConfig
     from limbeck.tabular.estimator import CommitteeDetector
@@ -47,6 +47,7 @@ __all__ = [
     "ParityError",
     "Verdicts",
     "__version__",
+    "adapt",
     "as_sklearn",
     "distil",
     "fit",
@@ -61,6 +62,7 @@ _HOMES = {
     "MultiTeacherClassifier": "tabular.multi_teacher",
     "MultiTeacherConfig": "tabular.config",
     "Verdicts": "contracts",
+    "adapt": "fitting",
     "as_sklearn": "tabular.adapter",
     "distil": "fitting",
     "fit": "fitting",

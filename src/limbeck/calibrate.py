@@ -199,7 +199,7 @@ class Calibrator:
     affine: Affine | None = None
 
     @classmethod
-    def fit(cls, score: ArrayLike, label: ArrayLike, *, probabilities: bool = False) -> Calibrator:
+    def fit(cls, score: ArrayLike, label: ArrayLike, *, probabilities: bool = False, spread: float = 0.5) -> Calibrator:
         """Learn from rows that no part of the model has seen.
 
         Parameters
@@ -209,8 +209,10 @@ class Calibrator:
         label : array-like, shape (n,)
             0 | 1; only normal rows make p-values.
         probabilities : bool
-            Whether to fit the line to log-odds too. Its prior around "no change" has a spread of 0.5, so that a
-            handful of anomalies cannot bend a student whose scores are log-odds already.
+            Whether to fit the line to log-odds too.
+        spread : float
+            Of that line's prior around "no change"; 0.5 keeps a handful of anomalies from bending a student whose
+            scores are log-odds already.
 
         Returns
         -------
@@ -236,7 +238,7 @@ class Calibrator:
             raise InputError(
                 "a calibration score is not finite", expected="finite numbers", got=f"{(~np.isfinite(s)).sum()} others"
             )
-        return cls(normals, fit_affine(s, y, spread=0.5) if probabilities else None)
+        return cls(normals, fit_affine(s, y, spread=spread) if probabilities else None)
 
     @property
     def smallest_rate(self) -> float:

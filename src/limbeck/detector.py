@@ -19,7 +19,6 @@ from limbeck.data.columns import rows_of
 from limbeck.data.images import PictureItems
 from limbeck.data.layouts import find_pictures, is_picture_source
 from limbeck.data.tables import open_table
-from limbeck.methods import METHODS
 from limbeck.runtime import NumpyScorer, scorer_for
 from limbeck.spec import InputSpec, for_pictures, for_tables
 from limbeck.table_spec import TableSpec
@@ -76,7 +75,7 @@ class Detector:
     @property
     def calibration_items(self) -> str:
         """What set its threshold: "calibration normals", or "calibration rows" where nobody knows that they are."""
-        known = self.card.method not in METHODS or METHODS[self.card.method].normals
+        known = self.items == "pictures" or self.calibrator.affine is not None
         return "calibration normals" if known else f"calibration {self.items}"
 
     @cached_property

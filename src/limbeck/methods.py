@@ -19,11 +19,6 @@ class Method:
     teacher: bool = False  # whether it needs one, beside the source: `limbeck.distil`
     dirty: bool = False  # whether anomalies may hide among what it learns from
 
-    @property
-    def normals(self) -> bool:
-        """Whether what calibrates it is taken to be normal: pictures are given as good ones, rows need labels."""
-        return self.labels or self.source == "pictures"
-
 
 METHODS: dict[str, Method] = {
     "multi-teacher": Method(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from limbeck.contracts import Artefact, Card
-from limbeck.methods import METHODS
 from limbeck.spec import InputSpec
 from limbeck.table_spec import TableSpec
 
@@ -34,7 +33,7 @@ def card_text(card: Card, artefact: Artefact, alpha: float) -> str:
     """
     table = isinstance(artefact.spec, TableSpec)
     noun = "rows" if table else "pictures"
-    kept = noun if table and not _labelled(card) else f"normal {noun}"
+    kept = noun if table and not card.n_anomalous else f"normal {noun}"
     lines = [
         f"# {card.name}",
         "",
@@ -83,17 +82,12 @@ def _what(spec: InputSpec) -> str:
 
 
 def _data(card: Card, table: bool) -> str:
-    if table and not _labelled(card):
+    if table and not card.n_anomalous:
         return f"{card.n_items:,} rows without labels, of which some may be anomalous"
     if table:
         share = card.n_anomalous / card.n_items
         return f"{card.n_items:,} labelled rows, {card.n_anomalous:,} of them anomalous ({share:.3%})"
     return f"{card.n_items:,} pictures, taken to be good: what is wrong with them is learned as normal"
-
-
-def _labelled(card: Card) -> bool:
-    """Say whether a method learns from labels; one that is not known here is taken to."""
-    return card.method not in METHODS or METHODS[card.method].labels
 
 
 def _metrics(card: Card, training: Mapping[str, Any]) -> list[str]:

@@ -289,6 +289,68 @@ def refresh(
 
 
 @command
+def adapt(
+    package: Path,
+    source: str,
+    *,
+    out: Path,
+    label: str | None = None,
+    column: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    normal: str | None = None,
+    alpha: float | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    id: str | None = None,
+) -> None:
+    """Align the student in a package with another domain, and calibrate it there; no teacher is asked.
+
+    Parameters
+    ----------
+    package : Path
+        A package that judges rows.
+    source : str
+        Rows of the new domain: a table (CSV, Parquet, Arrow, .npy, .npz), or a folder of Parquet or CSV parts.
+    out : Path
+        The package to write; with --overwrite it may be the same.
+    label : str
+        The label column, for the threshold and probabilities; a few labels do, empty elsewhere. Default: none.
+    column : list of str
+        NEW=OLD: the source's name of a column that the package takes; as often as needed.
+    normal : str
+        The label that means normal; every other one is then anomalous.
+    alpha : float
+        The false-alarm rate to promise. Default: the package's.
+    seed : int
+        Seed of the draw of the calibration rows.
+    overwrite : bool
+        Replace an existing package.
+    id : str
+        The column that names the rows. Default: the package's.
+    """
+    from limbeck.detector import load
+    from limbeck.fitting import adapt as align
+    from limbeck.outputs import refuse_existing
+    from limbeck.package import is_package
+
+    refuse_existing(out, overwrite, is_package)
+    pairs = [text.partition("=") for text in column or ()]
+    with warnings.catch_warnings(record=True) as caught, progress() as on_step:
+        detector = align(
+            load(package),
+            source,
+            columns={new: old for new, _, old in pairs},
+            label=label,
+            normal=normal,
+            alpha=alpha,
+            seed=seed,
+            id=id,
+            on_step=on_step,
+        )
+        detector.save(out, overwrite=overwrite)
+    _say_what_was_made(detector, out, caught)
+
+
+@command
 def contaminate(
     source: str,
     *,

@@ -11,6 +11,7 @@ from limbeck.calibrate import CALIBRATION_MOST, CALIBRATION_SHARE, set_aside
 from limbeck.contracts import Distiller, OnStep, Step, ignore
 from limbeck.detector import Detector
 from limbeck.errors import ConfigError, InputError, require_training
+from limbeck.fitting.adapting import adapt
 from limbeck.fitting.configuring import configure, method_of
 from limbeck.fitting.distilling import distil, refresh
 from limbeck.fitting.finish import check_arguments, finish
@@ -23,6 +24,7 @@ __all__ = [
     "CALIBRATION_SHARE",
     "FEWEST_ANOMALIES",
     "FEW_ANOMALIES",
+    "adapt",
     "configure",
     "distil",
     "fit",

@@ -25,6 +25,7 @@ from limbeck.runtime import scorer_for
 __all__ = ["check_arguments", "finish"]
 
 LARGEST_SEED = 2_000_000_000  # what the libraries below take, with room for the seeds derived from it
+LOG_ODDS, RANKS = 0.5, 5.0  # how far the line to log-odds may be from "no change" where scores are those, or are not
 BATCHES = {"table": 1 << 16, "pictures": 32}  # calibration items judged at once
 
 
@@ -65,8 +66,10 @@ def finish(
         artefact = dataclasses.replace(artefact, training=artefact.training | {"suspects": suspects})
         prepared.notes.append(said_of(suspects))
         score, y = _usual(score, y, cut, prepared.notes)
-    calibrator = Calibrator.fit(score, y, probabilities=prepared.labelled)
-    promised, raised = calibrator.promise(alpha, "normals" if METHODS[method].normals else "rows")
+    table = METHODS[method].source == "table"
+    spread = LOG_ODDS if METHODS[method].labels else RANKS
+    calibrator = Calibrator.fit(score, y, probabilities=prepared.labelled, spread=spread)
+    promised, raised = calibrator.promise(alpha, "normals" if prepared.labelled or not table else "rows")
     card = _card(prepared, artefact, seed, calibrator, promised, raised)
     return Detector(artefact, scorer, calibrator, promised, card)
 

@@ -17,7 +17,14 @@ from limbeck.errors import InputError
 from limbeck.fitting.prepared import Prepared
 from limbeck.tabular.encode import learn_spec
 
-__all__ = ["FEWEST_ANOMALIES", "FEW_ANOMALIES", "looks_labelled", "prepare_table", "split_off"]
+__all__ = [
+    "FEWEST_ANOMALIES",
+    "FEW_ANOMALIES",
+    "looks_labelled",
+    "prepare_table",
+    "require_both_classes",
+    "split_off",
+]
 
 FEWEST_ANOMALIES = 5  # below this nothing can be both learned and checked
 LABEL_NAMES = {  # as they are usually called
@@ -100,14 +107,7 @@ def _labelled(frame: pl.DataFrame, y: NDArray[np.int8]) -> tuple[pl.DataFrame, N
     if not known.all():
         notes.append(f"{int((~known).sum())} rows without a label were left out")
         frame, y = frame.filter(pl.Series(known)), y[known]
-    anomalous, normal = int((y == 1).sum()), int((y == 0).sum())
-    if not anomalous or not normal:
-        raise InputError(
-            "only one class is present in the labels",
-            expected="normal and anomalous rows",
-            got=f"{normal} normal and {anomalous} anomalous rows",
-            fix="check the label column, or name the normal value: --normal VALUE",
-        )
+    normal, anomalous = require_both_classes(y)
     if min(anomalous, normal) < FEWEST_ANOMALIES:
         raise InputError(
             f"too few {'anomalous' if anomalous < normal else 'normal'} rows to learn from and to check with",
@@ -118,3 +118,16 @@ def _labelled(frame: pl.DataFrame, y: NDArray[np.int8]) -> tuple[pl.DataFrame, N
     if anomalous < FEW_ANOMALIES:
         notes.append(f"only {anomalous} anomalies: every figure here is uncertain by several points")
     return frame, y, notes
+
+
+def require_both_classes(y: NDArray[np.int8]) -> tuple[int, int]:
+    """Return how many rows are normal and how many anomalous, or refuse labels of one class."""
+    normal, anomalous = int((y == 0).sum()), int((y == 1).sum())
+    if not anomalous or not normal:
+        raise InputError(
+            "only one class is present in the labels",
+            expected="normal and anomalous rows",
+            got=f"{normal} normal and {anomalous} anomalous rows",
+            fix="check the label column, or name the normal value: --normal VALUE",
+        )
+    return normal, anomalous

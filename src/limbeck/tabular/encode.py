@@ -13,7 +13,7 @@ from limbeck.errors import InputError
 from limbeck.network import Features
 from limbeck.table_spec import Column, TableSpec, as_text
 
-__all__ = ["learn_features", "learn_spec"]
+__all__ = ["centre_and_scale", "learn_features", "learn_spec"]
 
 DATE = re.compile(
     r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/]\d{1,2}[-/]\d{2,4}|\d{1,2}\.\d{1,2}\.\d{4}|\d{1,2}:\d{2}(:\d{2})?)"
@@ -198,13 +198,9 @@ def learn_features(x: NDArray[np.float64], categorical: tuple[int, ...] = ()) ->
             onehot += [(j, int(code)) for code in np.unique(seen)]
             continue
         number.append(j)
-        if np.isin(seen, (0.0, 1.0)).all():
-            centre.append(0.5)
-            scale.append(0.5)
-        else:
-            middle = 2.0 * float(np.median(seen / 2.0))  # halves, so that no sum overflows
-            centre.append(middle)
-            scale.append(_spread(seen))
+        middle, spread = centre_and_scale(seen)
+        centre.append(middle)
+        scale.append(spread)
     places = np.array(onehot, dtype=np.int64).reshape(-1, 2)
     return Features(
         np.array(number, np.int64),
@@ -214,6 +210,14 @@ def learn_features(x: NDArray[np.float64], categorical: tuple[int, ...] = ()) ->
         places[:, 0].copy(),
         places[:, 1].copy(),
     )
+
+
+def centre_and_scale(seen: NDArray[np.float64]) -> tuple[float, float]:
+    """Return centre and scale of a column's values (n,), n at least 1, none of them missing; see `learn_features`."""
+    if np.isin(seen, (0.0, 1.0)).all():
+        return 0.5, 0.5
+    middle = 2.0 * float(np.median(seen / 2.0))  # halves, so that no sum overflows
+    return middle, _spread(seen)
 
 
 def _spread(seen: NDArray[np.float64]) -> float:
