@@ -69,7 +69,8 @@ def models(found: Domains, seed: int) -> dict[str, Callable[[], Detector]]:
 
     def keep(name: str, learned: Any) -> Detector:
         made[name] = learned
-        return learned[0] if isinstance(learned, tuple) else learned
+        detector: Detector = learned[0] if isinstance(learned, tuple) else learned
+        return detector
 
     def redistilled() -> Detector:
         student, teachers = made["labels"]
