@@ -9,7 +9,8 @@ demo: $(INSTALLED)  ## the whole story on built-in data, about a minute
 	$(BIN)/limbeck demo table
 
 test: $(INSTALLED)  ## everything that must hold, in a few minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not alone" --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 check: $(INSTALLED)  ## style, types, import directions
 	$(BIN)/ruff check .

@@ -138,6 +138,7 @@ def test_same_seed_same_package(run, files, tmp_path):
         assert (tmp_path / "a.limbeck" / file).read_bytes() == (tmp_path / "b.limbeck" / file).read_bytes()
 
 
+@pytest.mark.alone
 def test_help_is_quick_and_imports_nothing_heavy():
     """Measured as installed: with bytecode, which the first run writes where the surroundings forbid it by default."""
     command = [sys.executable, "-m", "limbeck.cli", "--help"]

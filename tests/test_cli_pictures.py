@@ -186,8 +186,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(run, parts, tmp_path, out, monke
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert names(out) == [".x.limbeck.work"], "no half-written package"
-    done = len(torch.load(found[0], weights_only=True)["losses"])
-    assert 0 < done < steps
+    state = torch.load(found[0], weights_only=True)
+    done = len(state["losses"])  # none yet, where students of domains learn first
+    assert 0 < done + state.get("taught", 0) < steps
 
     from limbeck.image import cross_domain
     from limbeck.image import train as loop

@@ -21,7 +21,6 @@ from limbeck.fitting.pictures import are_pictures
 from limbeck.fitting.prepared import Prepared
 from limbeck.fitting.tables import FEW_ANOMALIES, require_both_classes, split_off
 from limbeck.table_spec import TableSpec
-from limbeck.tabular.aligned import Aligned
 
 __all__ = ["adapt"]
 
@@ -102,6 +101,8 @@ def adapt(
     alpha = detector.alpha if alpha is None else alpha
     check_arguments(alpha, seed, id, workdir)
     require_training()
+    from limbeck.tabular.aligned import Aligned  # needs torch
+
     spec = _renamed(_of_rows(detector, source), columns or {})
     on_step(Step("reading", 0, 1))
     prepared = _prepared(detector, source, spec, bool(columns), label, normal, id, seed)
