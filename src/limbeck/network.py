@@ -20,7 +20,7 @@ __all__ = ["LINEAR", "REACH", "Features", "Network", "float32_tolerance"]
 Floats = NDArray[np.float64]
 LINEAR = 3.0  # scaled numbers are kept as they are up to here, and grow by their logarithm beyond
 REACH = 1e30  # scaled numbers are cut here, so that float32 holds them
-ROWS = 1024  # rows at a time: what they become stays in the processor's cache
+ROWS = 512  # rows at a time: what they become stays in the cache, and in memory that is not asked for each time
 
 
 def float32_tolerance(inputs: int) -> float:
@@ -72,7 +72,8 @@ class Features:
         """Return the network's inputs, float64 (n, p), of raw rows, float64 (n, d)."""
         raw = x if self._all_in_order(x.shape[1]) else x[:, self.number]  # (n, a)
         with np.errstate(over="ignore"):
-            z = (raw - self.centre) / self.scale
+            z = raw - self.centre
+            z /= self.scale
         far = ~(np.abs(z) <= LINEAR)  # a gap, or a value far out
         if far.any():
             z[far] = _bounded(z[far])
@@ -149,10 +150,9 @@ class Network:
             return np.concatenate([self(x[i : i + ROWS]) for i in range(0, len(x), ROWS)])
         h = self.features.scaled(x)  # (n, p)
         inner, w_last, b_last = self._layers
-        for w, b in inner:
+        for w, floor in inner:
             h = h.dot(w)  # (n, width)
-            h += b
-            np.maximum(h, 0.0, out=h)
+            np.maximum(h, floor, out=h)
         return np.asarray(h.dot(w_last) + b_last, dtype=np.float32)  # (n,)
 
     def one(self, row: NDArray[np.float64]) -> float | None:
@@ -184,28 +184,30 @@ class Network:
     def _quick(self) -> _Quick | None:
         """Return the layers as `one` needs them; None where a row is more than its numbers in order.
 
-        The scales go into the first layer. The biases become floors, since ``relu(x + b) = max(x, -b) + b``, and the b
-        behind it goes into the next layer's bias: one call less a layer.
+        The scales go into the first layer.
         """
         f, (inner, w_last, b_last) = self.features, self._layers
         if f.onehot_column.size or f.number.size == 0 or not inner or not f._ascending or f.number[-1] >= f.number.size:
             return None
         a, w_first = f.number.size, inner[0][0]
         gap = {int(place): w_first[a + i] for i, place in enumerate(f.indicator)}
-        layers, behind = [], np.zeros(w_first.shape[0])  # what the layer before has yet to add to its output
-        for w, b in inner:
-            bias = b + behind.dot(w)
-            layers.append((w, -bias))
-            behind = bias
-        layers[0] = np.ascontiguousarray(w_first[:a] / f.scale[:, None]), layers[0][1]
-        b_last += float(behind.dot(w_last))
+        layers = [(np.ascontiguousarray(w_first[:a] / f.scale[:, None]), inner[0][1]), *inner[1:]]
         return _Quick(f.centre, LINEAR * f.scale, f.scale.tolist(), layers, gap, w_last, b_last)
 
     @cached_property
     def _layers(self) -> tuple[list[tuple[Floats, Floats]], Floats, float]:
-        """Return the hidden layers, and the weights and the bias of the output, in float64."""
-        layers = [(w.astype(np.float64), b.astype(np.float64)) for w, b in zip(self.weights, self.biases, strict=True)]
-        return layers[:-1], layers[-1][0][:, 0].copy(), float(layers[-1][1][0])
+        """Return weights and floors of the hidden layers, and the weights and the bias of the output, in float64.
+
+        Biases become floors, since ``relu(x + b) = max(x, -b) + b``, and the b behind it goes into the next layer's
+        bias: one pass less a layer.
+        """
+        layers, behind = [], np.zeros(self.features.width)  # what the layer before has yet to add to its output
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            w = weight.astype(np.float64)
+            behind = bias + behind.dot(w)
+            layers.append((w, -behind))
+        w_last, floor_last = layers.pop()
+        return layers, w_last[:, 0].copy(), float(-floor_last[0])
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return every array under its name, as a package stores them."""
