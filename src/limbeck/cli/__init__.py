@@ -7,12 +7,12 @@ import os
 import sys
 import warnings
 
-from limbeck.cli import learning, using  # adds the commands
+from limbeck.cli import distilling, learning, using  # adds the commands
 from limbeck.cli.app import app
 from limbeck.errors import LimbeckError, LimbeckWarning
 from limbeck.terminal import show_warning
 
-__all__ = ["app", "learning", "main", "using"]
+__all__ = ["app", "distilling", "learning", "main", "using"]
 
 
 def main(arguments: list[str] | None = None) -> None:

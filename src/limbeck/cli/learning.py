@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from limbeck.cli.app import AsJson, command
-from limbeck.errors import LimbeckWarning
-from limbeck.terminal import kinds, print_candidates, print_following, print_metrics, print_table, progress
-
-if TYPE_CHECKING:
-    from limbeck.detector import Detector
+from limbeck.cli.making import Settings, make, settings
+from limbeck.terminal import print_candidates, print_metrics, print_table, progress
 
 
 @command
@@ -64,7 +61,7 @@ def fit(
     label: str | None = None,
     alpha: float = 0.01,
     config: Path | None = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", negative_iterable=())] = None,
+    set_: Settings = None,
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
@@ -107,19 +104,15 @@ def fit(
     corrupt : str
         What to do with a picture that cannot be read.
     """
-    from limbeck.config import parse_assignment, read_toml
     from limbeck.fitting import fit as learn
     from limbeck.outputs import refuse_existing, working_folder
     from limbeck.package import is_package
 
-    refuse_existing(out, overwrite, is_package)
-    values = (read_toml(config) if config else {}) | dict(map(parse_assignment, set_ or []))
-    with (
-        warnings.catch_warnings(record=True) as caught,
-        working_folder(out, resume=resume) as workdir,
-        progress() as on_step,
-    ):
-        detector = learn(
+    refuse_existing(out, overwrite, is_package)  # before the work of an earlier run is cleared away
+    values = settings(config, set_)
+    with working_folder(out, resume=resume) as workdir:
+        run = partial(
+            learn,
             source,
             label=label,
             method=method,
@@ -131,223 +124,8 @@ def fit(
             ignore_columns=ignore or (),
             on_corrupt=corrupt,
             workdir=workdir,
-            on_step=on_step,
         )
-        detector.save(out, overwrite=overwrite)
-    print_candidates(detector)
-    _say_what_was_made(detector, out, caught)
-
-
-def _say_what_was_made(detector: Detector, out: Path, caught: list[warnings.WarningMessage]) -> None:
-    """Print what a package takes, its threshold, and every note."""
-    card = detector.card
-    for note in dict.fromkeys([*card.notes, *(str(w.message) for w in caught if w.category is LimbeckWarning)]):
-        print(f"note: {note}", file=sys.stderr)
-    print(f"takes     {kinds(detector)}")
-    print(
-        f"threshold {card.threshold:.4f} for a false-alarm rate of {card.alpha:g} "
-        f"({card.n_calibration_normal:,} {detector.calibration_items})"
-    )
-    print_following(detector)
-    print(f"package   {out}")
-
-
-@command
-def distil(
-    teacher: str,
-    source: str,
-    *,
-    out: Path,
-    alpha: float = 0.01,
-    config: Path | None = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", negative_iterable=())] = None,
-    seed: int = 0,
-    turned: Annotated[bool, Parameter(negative_bool=())] = False,
-    overwrite: bool = False,
-    id: str | None = None,
-    ignore: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
-) -> None:
-    """Distil a package, or the scores that any detector left in a column, into one small student.
-
-    Parameters
-    ----------
-    teacher : str
-        A package of rows, or the column of the source that holds the scores, higher = more anomalous.
-    source : str
-        A table (CSV, Parquet, Arrow, .npy, .npz), or a folder of Parquet or CSV parts.
-    out : Path
-        The package to write, by custom NAME.limbeck.
-    alpha : float
-        The false-alarm rate to promise.
-    config : Path
-        A TOML file of configuration fields.
-    set_ : list of str
-        FIELD=VALUE, as often as needed; `limbeck methods distilled` lists them.
-    seed : int
-        Seed of everything random.
-    turned : bool
-        Low scores mean anomalous.
-    overwrite : bool
-        Replace an existing package.
-    id : str
-        The column that names the rows: not learned from, written beside the scores.
-    ignore : list of str
-        A column to leave out, labels first of all; as often as needed.
-    """
-    from limbeck.config import parse_assignment, read_toml
-    from limbeck.detector import load
-    from limbeck.fitting import distil as learn
-    from limbeck.outputs import refuse_existing
-    from limbeck.package import is_package
-
-    refuse_existing(out, overwrite, is_package)
-    values = (read_toml(config) if config else {}) | dict(map(parse_assignment, set_ or []))
-    with warnings.catch_warnings(record=True) as caught, progress() as on_step:
-        detector = learn(
-            load(teacher) if is_package(Path(teacher)) else teacher,
-            source,
-            config=values,
-            alpha=alpha,
-            seed=seed,
-            turned=turned,
-            id=id,
-            ignore_columns=ignore or (),
-            on_step=on_step,
-        )
-        detector.save(out, overwrite=overwrite)
-    _say_what_was_made(detector, out, caught)
-
-
-@command
-def refresh(
-    package: Path,
-    teacher: str,
-    source: str,
-    *,
-    out: Path,
-    remember: str | None = None,
-    alpha: float | None = None,
-    config: Path | None = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", negative_iterable=())] = None,
-    seed: int = 0,
-    turned: Annotated[bool, Parameter(negative_bool=())] = False,
-    overwrite: bool = False,
-    id: str | None = None,
-) -> None:
-    """Let the student in a package go on learning from newer rows, and calibrate it on them.
-
-    Parameters
-    ----------
-    package : Path
-        A package that learned without labels, from a table.
-    teacher : str
-        A package that takes the same columns, or the column of the source that holds scores, higher = more anomalous.
-    source : str
-        The newer rows: a table (CSV, Parquet, Arrow, .npy, .npz), or a folder of Parquet or CSV parts.
-    out : Path
-        The package to write; with --overwrite it may be the same.
-    remember : str
-        A table of rows of before, so that their ranking is not forgotten; with that column of scores, if there is one.
-    alpha : float
-        The false-alarm rate to promise. Default: the package's.
-    config : Path
-        A TOML file of configuration fields.
-    set_ : list of str
-        FIELD=VALUE, as often as needed; `limbeck methods distilled` lists them.
-    seed : int
-        Seed of everything random.
-    turned : bool
-        Low scores mean anomalous.
-    overwrite : bool
-        Replace an existing package.
-    id : str
-        The column that names the rows. Default: the package's.
-    """
-    from limbeck.config import parse_assignment, read_toml
-    from limbeck.detector import load
-    from limbeck.fitting import refresh as learn_on
-    from limbeck.outputs import refuse_existing
-    from limbeck.package import is_package
-
-    refuse_existing(out, overwrite, is_package)
-    values = (read_toml(config) if config else {}) | dict(map(parse_assignment, set_ or []))
-    with warnings.catch_warnings(record=True) as caught, progress() as on_step:
-        detector = learn_on(
-            load(package),
-            source,
-            load(teacher) if is_package(Path(teacher)) else teacher,
-            remembered=remember,
-            config=values,
-            alpha=alpha,
-            seed=seed,
-            turned=turned,
-            id=id,
-            on_step=on_step,
-        )
-        detector.save(out, overwrite=overwrite)
-    _say_what_was_made(detector, out, caught)
-
-
-@command
-def adapt(
-    package: Path,
-    source: str,
-    *,
-    out: Path,
-    label: str | None = None,
-    column: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
-    normal: str | None = None,
-    alpha: float | None = None,
-    seed: int = 0,
-    overwrite: bool = False,
-    id: str | None = None,
-) -> None:
-    """Align the student in a package with another domain, and calibrate it there; no teacher is asked.
-
-    Parameters
-    ----------
-    package : Path
-        A package that judges rows.
-    source : str
-        Rows of the new domain: a table (CSV, Parquet, Arrow, .npy, .npz), or a folder of Parquet or CSV parts.
-    out : Path
-        The package to write; with --overwrite it may be the same.
-    label : str
-        The label column, for the threshold and probabilities; a few labels do, empty elsewhere. Default: none.
-    column : list of str
-        NEW=OLD: the source's name of a column that the package takes; as often as needed.
-    normal : str
-        The label that means normal; every other one is then anomalous.
-    alpha : float
-        The false-alarm rate to promise. Default: the package's.
-    seed : int
-        Seed of the draw of the calibration rows.
-    overwrite : bool
-        Replace an existing package.
-    id : str
-        The column that names the rows. Default: the package's.
-    """
-    from limbeck.detector import load
-    from limbeck.fitting import adapt as align
-    from limbeck.outputs import refuse_existing
-    from limbeck.package import is_package
-
-    refuse_existing(out, overwrite, is_package)
-    pairs = [text.partition("=") for text in column or ()]
-    with warnings.catch_warnings(record=True) as caught, progress() as on_step:
-        detector = align(
-            load(package),
-            source,
-            columns={new: old for new, _, old in pairs},
-            label=label,
-            normal=normal,
-            alpha=alpha,
-            seed=seed,
-            id=id,
-            on_step=on_step,
-        )
-        detector.save(out, overwrite=overwrite)
-    _say_what_was_made(detector, out, caught)
+        make(out, run, overwrite=overwrite)
 
 
 @command
