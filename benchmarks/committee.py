@@ -115,9 +115,9 @@ def on_all_rows(
     said = np.empty((len(members), len(x)))
     for k, member in enumerate(members):
         said[k, ~unseen], said[k, unseen] = left[k], member.detector(z[unseen])
-    together = sum(m.weight * m.footing(own) for m, own in zip(members, said, strict=True))
+    voices = np.stack([m.footing(own) for m, own in zip(members, said, strict=True) if m.weight])
     scores = {
-        TEACHER: (np.asarray(together), marks[-1] - marks[0]),
+        TEACHER: (distilled.committee.combine(voices), marks[-1] - marks[0]),
         STUDENT: (follower.network(x).astype(np.float64), seconds),
     }
     taken = np.diff(marks).tolist()

@@ -135,7 +135,7 @@ def remembered(learn: Path, test: Path, fold: int, hidden: set[str]) -> Measured
     model.learn(prepared.learn)
     facts: dict[str, Any] = {"fit_seconds": round(time.perf_counter() - start)}
     facts["fit_cpu_seconds"] = round(time.process_time() - cpu)
-    tested = find_pictures(test).testing()
+    tested = find_pictures(test, masks=True).testing()
     score, maps = model.score(PictureItems(prepared.learn.spec, tested))  # type: ignore[arg-type]
     size = maps.shape[1:]
     masks = np.stack([np.zeros(size, bool) if p.mask is None else decode_mask(p.mask, size) for p in tested])

@@ -15,7 +15,7 @@ from limbeck.tabular import committee as module
 from limbeck.tabular import follow
 from limbeck.tabular.augment import far_rows
 from limbeck.tabular.committee import distil_committee, learn_committee
-from limbeck.tabular.config import CommitteeConfig
+from limbeck.tabular.config import COMMITTEE, CommitteeConfig
 from limbeck.tabular.follow import NormalScores
 
 QUICK = {
@@ -137,6 +137,16 @@ def test_a_committee_that_hardly_agrees_says_so(monkeypatch):
         result = distil_committee(x, teachers, seed=0)
     assert result.committee.agreement < 0
     assert any("hardly agree" in note and "with care" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(("count", "heard"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
+def test_more_than_half_of_the_detectors_say_how_strange_a_row_is(count, heard):
+    """The ones that find it strangest: written out row by row."""
+    teachers = COMMITTEE[:count]
+    committee, own = learn_committee(table()[0], replace(CONFIG, {"teachers": teachers}), seed=0)
+    assert len(own) == count
+    found = committee.combine(own[:, :50])
+    np.testing.assert_allclose(found, [sum(sorted(row)[-heard:]) / heard for row in own[:, :50].T.tolist()])
 
 
 def test_weights_for_each_row_anew():

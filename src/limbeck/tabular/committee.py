@@ -61,7 +61,7 @@ class Committee:
     features: Features
     members: tuple[Member, ...]
     silent: Mapping[str, str]  # detectors of no use, which are no members, and why
-    by_row: bool = False  # whether a member weighs less for a row the farther it is from the middle one
+    how: str = "mean"  # what is made of their voices: the configuration's `weights`
 
     def __call__(self, x: Floats) -> Floats:
         """Return scores (n,), in standard deviations of a normal distribution, of raw rows, float64 (n, d)."""
@@ -73,9 +73,11 @@ class Committee:
         return np.stack([m.footing(m.detector(z)) for m in self.members if m.weight])
 
     def combine(self, voices: Floats) -> Floats:
-        """Return the weighted mean, (n,), of voices, (k, n)."""
+        """Return the weighted mean, (n,), of voices, (k, n), or of the higher half of each row's."""
+        if self.how == "strangest":
+            return np.asarray(np.sort(voices, axis=0)[-(len(voices) // 2 + 1) :].mean(0))
         weight = np.array([m.weight for m in self.members if m.weight])[:, None]
-        if self.by_row:
+        if self.how == "rows":
             weight = weight * np.exp(-np.abs(voices - np.median(voices, axis=0)))
         return np.asarray((weight * voices).sum(0) / weight.sum(0))
 
@@ -164,7 +166,7 @@ def learn_committee(
     scores = np.stack(said)
     weights, agreement = _weights(scores, config.weights)
     members = tuple(Member(*parts, float(w), float(a)) for parts, w, a in zip(learned, weights, agreement, strict=True))
-    committee = Committee(features, members, silent, by_row=config.weights == "rows")
+    committee = Committee(features, members, silent, config.weights)
     if committee.agreement < HARDLY:
         warnings.warn(_hardly(committee.agreement), LimbeckWarning, stacklevel=2)
     return committee, scores[weights > 0]

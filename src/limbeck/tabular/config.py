@@ -275,11 +275,12 @@ class CommitteeConfig(FollowerConfig):
     # the committee
     teachers: tuple[str, ...] = knob(COMMITTEE, "detectors: " + ", ".join(OUTLIER_KINDS), subset_of(*OUTLIER_KINDS))
     weights: str = knob(
-        "mean",
-        "of the detectors: mean; agreement = their rank correlation with the others; rows = for each row anew, less "
-        "the farther from the middle one; student = anew as the student learns, more whom it follows; one that ranks "
+        "strangest",
+        "of the detectors: strangest = the mean of those that find a row strangest, more than half of them; mean = of "
+        "all; agreement = their rank correlation with the others; rows = for each row anew, less the farther from the "
+        "middle one; student = anew as the student learns, more whom it follows; one that ranks "
         "against the others is never heard",
-        one_of("mean", "agreement", "rows", "student"),
+        one_of("strangest", "mean", "agreement", "rows", "student"),
     )
     trees: int = knob(200, "trees of the isolation forest", between(1, 100_000))
     neighbours: int = knob(10, "rows whose distance counts for `nearest`", between(1, 10_000))
