@@ -1,10 +1,12 @@
 """A committee of detectors for tables without labels, distilled into one small student that ranks the same way.
 
-Each detector has its own view of what is strange; their scores are put on one footing by rank, and averaged. The
-student learns that average on the rows, on rows made by swapping values, and on rows far out, all scored by the live
-detectors. It is compared with them on rows that neither has seen, and grows where it does not follow.
+Each detector has its own view of what is strange; their scores are put on one footing by rank, and those that find a
+row strangest are averaged. The student learns that on the rows, on rows made by swapping values, and on rows far out,
+all scored by the live detectors. It is compared with them on rows that neither has seen, and grows where it does not
+follow.
 
-Zhao et al., "SUOD", MLSys 2021 (a regressor in the place of a slow detector); Pol et al., arXiv 2310.06047 (a small
+Aggarwal and Sathe, "Theoretical foundations and algorithms for outlier ensembles", 2015 (averages of maxima); Zhao et
+al., "SUOD", MLSys 2021 (a regressor in the place of a slow detector); Pol et al., arXiv 2310.06047 (a small
 network that says an autoencoder's score); the rest is put together here.
 """
 
@@ -100,8 +102,8 @@ class Committee:
 
 def _hardly(agreement: float) -> str:
     return (
-        f"the detectors hardly agree (mean rank correlation with the others {agreement:.2f}): their mean is to be "
-        "taken with care"
+        f"the detectors hardly agree (mean rank correlation with the others {agreement:.2f}): what they say "
+        "together is to be taken with care"
     )
 
 
