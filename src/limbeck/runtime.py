@@ -14,13 +14,13 @@ from limbeck.network import Network
 from limbeck.picture_spec import PictureSpec
 from limbeck.spec import InputSpec
 
-__all__ = ["RUNTIMES", "NumpyScorer", "OnnxScorer", "PictureScorer", "scorer_for"]
+__all__ = ["RUNTIMES", "NumpyScorer", "OnnxScorer", "PictureScorer", "scorer_for", "session_for"]
 
 RUNTIMES = ("auto", "numpy", "onnx")
 ROWS, PICTURES = 65_536, 8  # what a graph is given at once: bounds its memory
 
 
-def scorer_for(artefact: Artefact, runtime: str = "auto") -> Scorer:
+def scorer_for(artefact: Artefact, runtime: str = "auto", threads: int = 0) -> Scorer:
     """Make a scorer.
 
     Parameters
@@ -29,6 +29,8 @@ def scorer_for(artefact: Artefact, runtime: str = "auto") -> Scorer:
         What learning left behind.
     runtime : str
         "numpy" (tables only), "onnx", or "auto": numpy for tables, the fastest for one row, and ONNX for pictures.
+    threads : int
+        Of a graph; 0 = as many as there are cores.
 
     Returns
     -------
@@ -49,9 +51,9 @@ def scorer_for(artefact: Artefact, runtime: str = "auto") -> Scorer:
             raise ConfigError(
                 "there is no runtime 'numpy' for pictures", expected="auto or onnx", got=runtime, fix="leave it out"
             )
-        return PictureScorer(artefact.spec, _session(artefact.onnx))
+        return PictureScorer(artefact.spec, session_for(artefact.onnx, threads))
     if runtime == "onnx":
-        return OnnxScorer(artefact.spec, _session(artefact.onnx))
+        return OnnxScorer(artefact.spec, session_for(artefact.onnx, threads))
     try:
         network = Network.from_tensors(artefact.weights)
         network(np.zeros((1, len(artefact.spec.columns))))
@@ -110,11 +112,35 @@ class OnnxScorer:
         return Scores(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
-def _session(graph: bytes) -> Any:
+def session_for(graph: bytes, threads: int = 0, *, trace: str = "") -> Any:
+    """Load a graph into onnxruntime.
+
+    Parameters
+    ----------
+    graph : bytes
+        An ONNX model.
+    threads : int
+        That work within an operation; 0 = as many as there are cores. None of them spins while it waits.
+    trace : str
+        Where a record of each operation's time goes; empty = none is kept.
+
+    Returns
+    -------
+    onnxruntime.InferenceSession
+        Ready to run.
+
+    Raises
+    ------
+    PackageError
+        If the graph does not make a model.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = threads
+    if trace:
+        options.enable_profiling, options.profile_file_prefix = True, trace
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own that share no public base

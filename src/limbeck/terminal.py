@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from limbeck.contracts import Step
     from limbeck.detector import Detector
+    from limbeck.profile import Profile
 
 __all__ = [
     "kinds",
@@ -17,6 +18,7 @@ __all__ = [
     "print_following",
     "print_input",
     "print_metrics",
+    "print_profile",
     "print_table",
     "progress",
     "show_warning",
@@ -94,6 +96,28 @@ def print_metrics(metrics: dict[str, float], names: tuple[str, ...]) -> None:
     rows = [(n, str(v) if isinstance(v := metrics[n], int) else f"{v:.4f}") for n in names]
     print("on items that the package has never seen:")
     print_table(("metric", "value"), rows)
+
+
+def print_profile(profile: Profile) -> None:
+    """Print what a package costs: stages, throughput, and the distance to the machine's limit."""
+    scale, unit = (1e6, "µs") if profile.items == "rows" else (1e3, "ms")
+    stages = [(s.name, f"{s.parameters:,}", f"{s.macs / 1e6:,.4g}", f"{scale * s.seconds:.4g}") for s in profile.stages]
+    whole = (f"{profile.parameters:,}", f"{profile.macs / 1e6:,.4g}")
+    rest = f"{scale * sum(s.seconds for s in profile.stages):.4g}"
+    print(f"for one of the {profile.items}" + (", on one thread:" if profile.items == "pictures" else " of 1,024:"))
+    print_table(("stage", "parameters", "million MACs", unit), [*stages, ("all", *whole, rest)])
+    print_table(
+        ("threads", f"{profile.items} at once", f"{profile.items} a second"),
+        [(threads, f"{size:,}", f"{rate:,.4g}") for threads, size, rate in profile.throughput],
+    )
+    times = profile.seconds / profile.limit
+    print(f"one at a time  {scale * profile.seconds:.4g} {unit}, {times:.3g} times the machine's limit for its MACs")
+    print(f"limit          {scale * profile.limit:.4g} {unit}: {profile.peak / 1e9:.3g} billion MACs a second at best")
+    if profile.from_files is not None:
+        print(f"from files     {profile.from_files:.3g} {profile.items} a second")
+    if profile.memory is not None:
+        print(f"memory         {profile.memory / 2**20:,.0f} MiB at most, Python and the engine within")
+    print(f"graph          {profile.graph_bytes:,} bytes\nmachine        {profile.machine}")
 
 
 def print_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

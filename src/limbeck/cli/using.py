@@ -11,7 +11,15 @@ from cyclopts import Parameter
 
 from limbeck.cli.app import AsJson, command, load
 from limbeck.errors import OutputError
-from limbeck.terminal import print_candidates, print_following, print_input, print_metrics, print_table, progress
+from limbeck.terminal import (
+    print_candidates,
+    print_following,
+    print_input,
+    print_metrics,
+    print_profile,
+    print_table,
+    progress,
+)
 
 
 @command
@@ -248,3 +256,49 @@ def _require_report() -> None:
 
     require("jinja2", "report")
     require("matplotlib", "report")
+
+
+@command
+def profile(
+    package: Path,
+    source: str | None = None,
+    *,
+    threads: Annotated[list[int] | None, Parameter(negative_iterable=())] = None,
+    batch: Annotated[list[int] | None, Parameter(negative_iterable=())] = None,
+    plot: Path | None = None,
+    json_: AsJson = False,
+    overwrite: bool = False,
+) -> None:
+    """Measure what a package costs on this machine: work, time by stage, throughput, memory, distance to its limit.
+
+    Parameters
+    ----------
+    package : Path
+        A package that `limbeck fit` wrote.
+    source : str
+        Items to measure on: a table or pictures. Default: made-up ones.
+    threads : list of int
+        A number of threads to judge pictures with; as often as needed. Default: 1 and all cores.
+    batch : list of int
+        A number of items to judge at once; as often as needed.
+    plot : Path
+        A .svg or .png file for the times as a picture.
+    json_ : bool
+        Print JSON.
+    overwrite : bool
+        Replace an existing plot.
+    """
+    from limbeck.outputs import refuse_existing
+    from limbeck.profile import profile as run
+    from limbeck.profile_plot import write_plot
+
+    if plot is not None:
+        refuse_existing(plot, overwrite)
+    with progress() as on_step:
+        found = run(load(package), source, threads=threads or (), batches=batch or (), on_step=on_step)
+    if plot is not None:
+        write_plot(found, plot, overwrite=overwrite)
+    if json_:
+        print(json.dumps(found.facts(), indent=1))
+    else:
+        print_profile(found)
