@@ -75,14 +75,19 @@ def test_convolutions_by_hand():
 
 def test_what_compares_two_stages_belongs_to_the_next():
     made = graph_of(
-        node("Conv", ["x", "teacher.a"], "a"),
+        node("Conv", ["x", "teacher.a"], "t"),
+        node("Relu", ["t"], "a"),
         node("Conv", ["a", "student.b"], "b"),
-        node("Sub", ["a", "b"], "d"),
+        node("Abs", ["a"], "n"),  # of the teacher alone, for the comparison alone
+        node("Sub", ["n", "b"], "d"),
         node("MatMul", ["d", "map.m"], "y"),  # 4 × 8 rows of 8 inputs and 3 outputs
         weights={"teacher.a": (4, 4, 1, 1), "student.b": (4, 4, 1, 1), "map.m": (8, 3)},
     )
     found = count_operations(made.SerializeToString())
-    assert found.stages["node_d"] == "map" and found.macs["map"] == 4 * 8 * 3 * 8
+    assert {name: found.stages[f"node_{name}"] for name in "tabndy"} == {
+        "t": "teacher", "a": "student", "b": "student", "n": "map", "d": "map", "y": "map",
+    }  # fmt: skip
+    assert found.macs["map"] == 4 * 8 * 3 * 8
 
 
 def test_a_matrix_product_with_its_input_turned():

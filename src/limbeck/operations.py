@@ -98,8 +98,8 @@ def _shapes(graph: Any) -> dict[str, tuple[int, ...]]:
 def _stages(graph: Any) -> tuple[dict[str, str], list[str]]:
     """Return the stage of each operation and parameter by name, and the stages in their order.
 
-    An operation belongs to the stage that its parameters name, else to that of what comes in; where that comes from
-    two stages, which are compared, to the one that follows both.
+    An operation belongs to the stage that its parameters name, else to the latest of what comes in. What later stages
+    alone ask for, as the difference of teacher and student, belongs to them.
     """
     named = {tensor.name: tensor.name.partition(".")[0] for tensor in graph.initializer if "." in tensor.name}
     own = {node.name: next((named[i] for i in node.input if i in named), None) for node in graph.node}
@@ -107,9 +107,17 @@ def _stages(graph: Any) -> tuple[dict[str, str], list[str]]:
     stages: dict[str, str] = {}
     for node in graph.node:
         before = {order.index(stages[i]) for i in node.input if i in stages and i not in named}
-        place = max(before, default=0) + (len(before - {0}) > 1)
-        stage = own[node.name] or order[min(place, len(order) - 1)]
+        stage = own[node.name] or order[max(before, default=0)]
         stages |= dict.fromkeys((node.name, *node.output), stage)
+    asked: dict[str, list[str]] = {}  # by what: the stages that ask for it
+    for node in reversed(graph.node):
+        stage = stages[node.name]
+        wanted = [s for output in node.output for s in asked.get(output, [])]
+        if own[node.name] is None and wanted:
+            stage = max(stage, min(wanted, key=order.index), key=order.index)
+            stages |= dict.fromkeys((node.name, *node.output), stage)
+        for i in node.input:
+            asked.setdefault(i, []).append(stage)
     return stages | named, order
 
 

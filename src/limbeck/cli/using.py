@@ -302,3 +302,48 @@ def profile(
         print(json.dumps(found.facts(), indent=1))
     else:
         print_profile(found)
+
+
+@command
+def export(
+    package: Path,
+    *,
+    calibration: str,
+    out: Path,
+    precision: Literal["int8", "fp16", "fp32"] = "int8",
+    test: str | None = None,
+    max_drop: float = 0.5,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Write a package of pictures with fewer bits and a threshold of its own; refused if it finds less.
+
+    Parameters
+    ----------
+    package : Path
+        A package of pictures.
+    calibration : str
+        Good pictures, at least ten, for ranges and threshold; best of some that it did not learn from.
+    out : Path
+        The package to write.
+    precision : str
+        Bits of the networks; maps and scores stay in float32.
+    test : str
+        Labelled pictures that tell how much is lost. Default: the good ones, and the same with drawn defects.
+    max_drop : float
+        Points of AUROC that may be lost on them.
+    seed : int
+        Seed of the drawn defects.
+    overwrite : bool
+        Replace an existing package.
+    """
+    from limbeck.export import export as run
+    from limbeck.outputs import refuse_existing
+    from limbeck.package import is_package
+
+    refuse_existing(out, overwrite, is_package)
+    with progress() as on_step:
+        small = run(load(package), precision, calibration, test=test, max_drop=max_drop, seed=seed, on_step=on_step)
+        small.save(out, overwrite=overwrite)
+    print(f"note: {small.card.notes[-1]}", file=sys.stderr)
+    print(f"threshold {small.threshold:.4f} for a false-alarm rate of {small.alpha:g}\npackage   {out}")
