@@ -187,5 +187,7 @@ def test_the_command(rows, tmp_path, capsys):
     run("profile", tmp_path / "it.limbeck", "--batch", 2, "--json")
     found = json.loads(capsys.readouterr().out)
     assert found["items"] == "rows" and math.isfinite(found["seconds"])
+    run("profile", tmp_path / "it.limbeck", "--plot", tmp_path / "it.pdf", status=1)
+    assert "no picture" in capsys.readouterr().err
     run("profile", tmp_path / "it.limbeck", "--batch", 0, status=1)
     assert "batches is out of its range" in capsys.readouterr().err

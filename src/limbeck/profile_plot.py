@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import OutputError, require
-from limbeck.outputs import new_file
+from limbeck.outputs import new_file, refuse_existing
 from limbeck.profile import Profile
 from limbeck.report_plots import ANOMALOUS, INK, MUTED, NORMAL, STRONG, STYLE
 
-__all__ = ["write_plot"]
+__all__ = ["refuse_plot", "write_plot"]
 
 FORMATS = (".png", ".svg")
 
@@ -35,11 +35,7 @@ def write_plot(profile: Profile, path: str | Path, *, overwrite: bool = False) -
         If matplotlib is not installed.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise OutputError(
-            f"{path.name} is no picture", expected=" or ".join(FORMATS), got=path.suffix or "no suffix",
-            fix="choose another name",
-        )  # fmt: skip
+    refuse_plot(path, overwrite)
     matplotlib, figures = require("matplotlib", "report"), require("matplotlib.figure", "report")
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -50,6 +46,16 @@ def write_plot(profile: Profile, path: str | Path, *, overwrite: bool = False) -
         _draw_throughput(right, profile)
         with new_file(path, overwrite=overwrite) as partial:
             figure.savefig(partial, format=path.suffix[1:].lower(), dpi=150, metadata=_dateless(path))
+
+
+def refuse_plot(path: Path, overwrite: bool) -> None:
+    """Check a plot's place before anything is measured; raises what `write_plot` would."""
+    if path.suffix.lower() not in FORMATS:
+        raise OutputError(
+            f"{path.name} is no picture", expected=" or ".join(FORMATS), got=path.suffix or "no suffix",
+            fix="choose another name",
+        )  # fmt: skip
+    refuse_existing(path, overwrite)
 
 
 def _dateless(path: Path) -> dict[str, Any]:

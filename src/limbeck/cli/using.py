@@ -288,12 +288,11 @@ def profile(
     overwrite : bool
         Replace an existing plot.
     """
-    from limbeck.outputs import refuse_existing
     from limbeck.profile import profile as run
-    from limbeck.profile_plot import write_plot
+    from limbeck.profile_plot import refuse_plot, write_plot
 
     if plot is not None:
-        refuse_existing(plot, overwrite)
+        refuse_plot(plot, overwrite)
     with progress() as on_step:
         found = run(load(package), source, threads=threads or (), batches=batch or (), on_step=on_step)
     if plot is not None:
