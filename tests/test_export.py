@@ -143,6 +143,18 @@ def test_pictures_that_do_not_do(detector, textures):
         export(detector, "int8", np.zeros((0, 64, 64, 3), np.uint8))
 
 
+def test_fewer_bits_only_once(small, textures):
+    with pytest.raises(InputError, match="fewer bits already"):
+        export(small, "int8", textures)
+
+
+def test_of_many_pictures_some_are_taken_evenly(detector, textures, monkeypatch):
+    monkeypatch.setattr(module, "ENOUGH", 14)
+    some = export(detector, "fp32", textures)
+    places = np.linspace(0, 39, 14).astype(int)
+    np.testing.assert_array_equal(np.sort(detector.scorer(textures[places]).score), some.calibrator.normals)
+
+
 def test_rows_are_refused():
     quick = {"teachers": "tails,nearest", "steps": 50, "fewest": 500, "fidelity": -1.0, "same_top": 0.0}
     rows = limbeck.fit(np.random.default_rng(0).normal(size=(400, 3)), config=quick, alpha=0.05)

@@ -148,6 +148,15 @@ def test_sources_of_ones_own(pictures, rows, tmp_path):
         profile(pictures, tmp_path / "none", **brief)
 
 
+def test_arrays_of_sixteen_bits():
+    x = np.random.default_rng(0).integers(0, 65536, (10, 64, 64), np.uint16)
+    deep = limbeck.fit(x, config=QUICK, alpha=0.4)
+    for source in (x, None):
+        assert profile(deep, source, threads=[1], batches=[1], rounds=1).seconds > 0
+    with pytest.raises(InputError, match="nothing to measure on"):
+        profile(deep, x[:0], rounds=1)
+
+
 @pytest.mark.parametrize("wrong", [{"threads": [0]}, {"batches": [-1]}, {"rounds": 0}])
 def test_numbers_out_of_range(rows, wrong):
     with pytest.raises(ConfigError, match="1 or more"):

@@ -28,6 +28,7 @@ __all__ = ["MAX_DROP", "export"]
 
 MAX_DROP = 0.5  # points of AUROC
 FEWEST, MOST = 10, 50  # pictures to calibrate on at least, and to learn ranges from at most, good and damaged
+ENOUGH = 1000  # pictures for threshold and gate, evenly from all that are given: they are held in memory
 AT_ONCE = 16
 Scored = NDArray[np.float32]
 
@@ -56,7 +57,7 @@ def export(
     precision : str
         "int8", "fp16", or "fp32": the threshold alone is new.
     calibration : path, list or array
-        Good pictures, at least ten, as for `limbeck.fit`.
+        Good pictures, at least ten, as for `limbeck.fit`; of more than a thousand some, evenly.
     test : path or list, optional
         Labelled pictures that tell how much is lost. Default: the good ones, and the same with drawn defects.
     max_drop : float
@@ -74,7 +75,7 @@ def export(
     Raises
     ------
     InputError
-        If it judges rows, or there are too few pictures.
+        If it judges rows or has fewer bits already, or there are too few pictures.
     ConfigError
         If there is no such precision, or a number is out of its range.
     ParityError
@@ -100,6 +101,11 @@ def export(
             got="one of rows, whose network takes some kilobytes",
             fix="use it as it is",
         )
+    if (done := detector.artefact.training.get("export", {}).get("precision", "fp32")) != "fp32":
+        raise InputError(
+            "this package has fewer bits already", expected="one with all of its bits", got=done,
+            fix="export the package that it was made of",
+        )  # fmt: skip
     pictures = _pictures(detector, calibration)
     on_step(Step("converting", 0, 1))
     damaged = _damaged(pictures, seed)
@@ -140,7 +146,7 @@ class _Lost:
 
 
 def _pictures(detector: Detector, good: Any) -> NDArray[np.uint8]:
-    """Return good pictures at the model's size."""
+    """Return good pictures at the model's size, no more than are enough."""
     spec = detector.spec
     assert isinstance(spec, PictureSpec)
     if isinstance(good, np.ndarray):
@@ -149,6 +155,8 @@ def _pictures(detector: Detector, good: Any) -> NDArray[np.uint8]:
         items = PictureItems(spec, find_pictures(good).training())
     if len(items) < FEWEST:
         raise InputError("too few good pictures", expected=f"at least {FEWEST}", got=str(len(items)))
+    if len(items) > ENOUGH:
+        items = items.subset(np.linspace(0, len(items) - 1, ENOUGH).astype(np.int64))
     return np.concatenate([batch.x for batch in items.batches(AT_ONCE)])
 
 

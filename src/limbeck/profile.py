@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +133,7 @@ def profile(
         What is measured.
     source : path, array, frame or list, optional
         Items to measure on, as for `Detector.detect`, of which some are taken; default: made-up ones of the model's
-        size. How long a picture takes to read depends on it.
+        size. How long a picture takes to read is measured on files: of an array, on made-up ones.
     threads : sequence of int
         Numbers of threads, each at least 1, of which throughput is asked; default: 1 and all cores. Rows take one.
     batches : sequence of int
@@ -257,14 +256,14 @@ class _Pictures:
 
         self.engine = f"onnxruntime {onnxruntime.__version__}"
         self.detector, self.place, self.spec = detector, place, for_pictures(detector.spec)
-        if source is None:
-            source = _noise(self.spec, place)
-        elif isinstance(source, np.ndarray):
-            source = _written(detector.pictures(source), place)
-        self.items = PictureItems(self.spec, find_pictures(source).pictures[:PICTURES])
-        if not len(self.items):
+        files = _noise(self.spec, place) if source is None or isinstance(source, np.ndarray) else source
+        self.items = PictureItems(self.spec, find_pictures(files).pictures[:PICTURES])
+        if isinstance(source, np.ndarray):
+            self.x = detector.pictures(source)[:PICTURES]
+        else:
+            self.x = next(iter(self.items.batches(PICTURES))).x
+        if not len(self.x):
             raise InputError("there is nothing to measure on", expected="at least one picture", got="none")
-        self.x = next(iter(self.items.batches(len(self.items)))).x
         self.alone = self._with(1)
 
     def _with(self, threads: int) -> Detector:
@@ -358,14 +357,9 @@ def _noise(spec: PictureSpec, place: Path) -> Path:
     rng, depth = np.random.default_rng(0), np.uint8 if spec.maximum == 255 else np.uint16
     coarse = (-(-spec.height // 8), -(-spec.width // 8))
     pictures = rng.integers(0, spec.maximum, (8, *coarse), endpoint=True).astype(depth)
-    whole = pictures.repeat(8, axis=1).repeat(8, axis=2)[:, : spec.height, : spec.width]
-    return _written(whole, place)
-
-
-def _written(pictures: NDArray[Any], place: Path) -> Path:
     folder = place / "pictures"
     folder.mkdir()
-    for i, picture in enumerate(islice(pictures, PICTURES)):
+    for i, picture in enumerate(pictures.repeat(8, axis=1).repeat(8, axis=2)[:, : spec.height, : spec.width]):
         Image.fromarray(picture).save(folder / f"{i:03d}.png")
     return folder
 
