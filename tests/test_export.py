@@ -14,6 +14,7 @@ from limbeck.errors import ConfigError, InputError, ParityError
 from limbeck.export import export
 from limbeck.metrics import auroc
 from limbeck.operations import count_operations
+from limbeck.profile import profile
 from limbeck.quantise import with_fewer_bits
 from limbeck.runtime import scorer_for
 
@@ -57,6 +58,18 @@ def test_eight_bits_take_a_quarter_and_leave_the_tail_alone(detector, small):
     given = {o for n in onnx.load_from_string(before).graph.node if stages[n.name] == "map" for o in n.output}
     nodes = onnx.load_from_string(after).graph.node
     assert not any(i in given for n in nodes if n.op_type == "QuantizeLinear" for i in n.input)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_profile_knows_its_parts_again(detector, textures, precision):
+    """Weights that are stored with fewer bits belong to the same stages; how they are stored was not learned."""
+    graph = with_fewer_bits(detector.artefact.onnx, precision, textures[:4])
+    before, after = count_operations(detector.artefact.onnx), count_operations(graph)
+    assert after.macs == before.macs and list(after.macs) == list(before.macs)
+    assert after.parameters == before.parameters
+    fewer = dataclasses.replace(detector, artefact=dataclasses.replace(detector.artefact, onnx=graph))
+    times = {stage.name: stage.seconds for stage in profile(fewer, threads=[1], batches=[1], rounds=2).stages}
+    assert min(times["teacher"], times["student"], times["map"]) > 0
 
 
 def test_the_threshold_is_its_own(small, textures):

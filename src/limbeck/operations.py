@@ -18,6 +18,7 @@ from limbeck.errors import PackageError, require
 __all__ = ["Operations", "count_operations", "dense_convolution"]
 
 FIRST = "input"  # the stage before any parameter
+QUANTISATION = ("_scale", "_zero_point")  # how parameters are stored, not what was learned
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def count_operations(graph: bytes) -> Operations:
         macs[stages[node.name]] += _macs(node, shapes)
     parameters = dict.fromkeys(order, 0)
     for tensor in model.graph.initializer:
-        if tensor.name in stages:
+        if tensor.name in stages and not tensor.name.endswith(QUANTISATION):
             parameters[stages[tensor.name]] += math.prod(tensor.dims)
     return Operations(parameters, macs, stages)
 
@@ -102,8 +103,15 @@ def _stages(graph: Any) -> tuple[dict[str, str], list[str]]:
     alone ask for, as the difference of teacher and student, belongs to them.
     """
     named = {tensor.name: tensor.name.partition(".")[0] for tensor in graph.initializer if "." in tensor.name}
-    own = {node.name: next((named[i] for i in node.input if i in named), None) for node in graph.node}
-    order = [FIRST, *dict.fromkeys(stage for stage in own.values() if stage)]
+    fixed = {tensor.name for tensor in graph.initializer}
+    own = {}
+    for node in graph.node:
+        own[node.name] = next((named[i] for i in node.input if i in named), None)
+        if fixed.issuperset(node.input):  # parameters that are stored with fewer bits, on their way back
+            fixed.update(node.output)
+            named |= dict.fromkeys(node.output, own[node.name]) if own[node.name] else {}
+    on_the_way = [own[node.name] for node in graph.node if not fixed.issuperset(node.output)]
+    order = [FIRST, *dict.fromkeys(stage for stage in (*on_the_way, *own.values()) if stage)]
     stages: dict[str, str] = {}
     for node in graph.node:
         before = {order.index(stages[i]) for i in node.input if i in stages and i not in named}

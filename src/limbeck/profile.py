@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -39,6 +40,7 @@ __all__ = ["Profile", "Stage", "profile"]
 ROWS, PICTURES = 1024, 32  # items at most, of the source or made up
 BATCHES = {"rows": (1, 64, 1024), "pictures": (1, 8)}
 ROUND = 0.05  # seconds that a round takes at least
+KERNEL = re.compile(r"(_nchwc|_token_\d+)?_kernel_time$")  # what the engine adds to the name of what it runs
 ENGINE, VERDICT, READ = "engine", "verdict", "read"
 PEAK = """
 import sys
@@ -320,7 +322,7 @@ class _Pictures:
         bounds = [(e["ts"], e["ts"] + e["dur"]) for e in events if e["name"] == "model_run"][1:]  # the first warms up
         runs: list[dict[str, float]] = [dict.fromkeys(stages.values(), 0.0) for _ in bounds]
         for event in events:
-            stage = stages.get(event["name"].removesuffix("_kernel_time").removesuffix("_nchwc"))
+            stage = stages.get(KERNEL.sub("", event["name"]))
             for run, (start, stop) in zip(runs, bounds, strict=True):
                 if stage and start <= event["ts"] <= stop:
                     run[stage] += event["dur"] / 1e6
