@@ -227,10 +227,10 @@ def test_rows_far_out_are_moved_in_their_own_units():
 
 
 def test_a_student_that_does_not_follow_is_refused_where_there_are_rows_enough(monkeypatch):
-    sizes = []
+    tried = []
 
-    def silent(lessons, features, hidden, config, seed, *_):
-        sizes.append(hidden)
+    def silent(lessons, features, hidden, config, seed, length, *_):
+        tried.append((hidden, length))
         width = features.width
         return Network(features, (np.zeros((width, 1), np.float32),), (np.zeros(1, np.float32),)), [0.0]
 
@@ -238,15 +238,16 @@ def test_a_student_that_does_not_follow_is_refused_where_there_are_rows_enough(m
     with pytest.raises(InputError, match="the student does not follow the committee") as caught:
         distil_committee(table()[0], CONFIG, seed=0)
     assert "0.9" in str(caught.value) and "fidelity=-1" in str(caught.value)
-    assert sizes == [(32, 32), (64, 64), (128, 64)], "larger ones were tried"
+    ladder = [((32, 32), 1), ((32, 32), 2), ((64, 64), 2), ((128, 64), 2)]
+    assert tried == ladder, "first for longer, then larger ones"
     with pytest.warns(LimbeckWarning, match="does not follow"):
         distil_committee(table(n=400)[0], CONFIG, seed=0)
-    sizes.clear()
-    distil_committee(table()[0], replace(CONFIG, {"fidelity": -1.0}), seed=0)
-    assert len(sizes) == 3, "any will do, but larger ones are tried: the strangest rows are not the same"
-    sizes.clear()
+    tried.clear()
+    distil_committee(table()[0], replace(CONFIG, {"fidelity": -1.0, "longer": 1.0}), seed=0)
+    assert tried == [(hidden, 1) for hidden in [(32, 32), (64, 64), (128, 64)]], "the strangest rows are not the same"
+    tried.clear()
     distil_committee(table()[0], replace(CONFIG, {"fidelity": -1.0, "same_top": 0.0}), seed=0)
-    assert sizes == [(32, 32)]
+    assert tried == [((32, 32), 1)]
 
 
 def test_tempered_soft_labels_are_log_odds_even_at_the_share_held_anomalous(monkeypatch):

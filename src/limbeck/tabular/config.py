@@ -222,13 +222,17 @@ class FollowerConfig:
     )
     fidelity: float = knob(
         0.9,
-        "rank correlation with the teacher, on rows held out, below which the next larger student is taught, and the "
-        "largest refused; -1 = any will do",
+        "rank correlation with the teacher, on rows held out, below which it learns for longer, then a larger one is "
+        "taught, and the largest refused; -1 = any will do",
         between(-1, 1),
     )
     same_top: float = knob(
-        0.7, "share of the strangest rows (1 %, at least 10) that has to be the same, or the next larger one is taught",
-        share,
+        0.7, "share of the strangest rows (1 %, at least 10) that has to be the same, or it learns for longer, then a "
+        "larger one is taught", share,
+    )  # fmt: skip
+    longer: float = knob(
+        2.0, "times as many steps for a student that does not follow, and for larger ones; 1 = larger ones at once",
+        between(1, 100),
     )  # fmt: skip
     steps: int = knob(
         4000, "most optimiser steps of a student; a small table has 400 passes, at least 500 steps", between(1, 1e8)

@@ -96,7 +96,7 @@ class Follower:
     fidelity : dict
         On the rows held out: ``n``, ``spearman``, ``top_overlap``.
     curves : dict
-        Loss, by size.
+        Loss, by size; "longer" where it was taught for more steps.
     note : str
         The same in words.
     """
@@ -136,7 +136,7 @@ def follow(
     start: Network | None = None,
     retell: Retell | None = None,
 ) -> Follower:
-    """Teach a student, and a larger one where it does not follow.
+    """Teach a student; where it does not follow, for longer, then larger ones.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def follow(
     on_step : callable
         Called after each student.
     start : Network, optional
-        A student that goes on learning, with these features; no larger one is tried.
+        A student that goes on learning, with these features; nothing else is tried.
     retell : callable, optional
         Of a teacher that changes its mind as the student learns: what it says of all lessons (m,), real rows first,
         then those that it was asked about, once it knows what the student says of them (m,).
@@ -175,15 +175,16 @@ def follow(
     InputError
         If none follows and there are a thousand rows to know it by.
     """
-    lessons, sizes = _lessons(x[~held], said[~held], teacher, features, config, seed), list(STUDENTS)
-    sizes = sizes[sizes.index(config.student) :] if start is None else [_size_of(start)]
+    lessons = _lessons(x[~held], said[~held], teacher, features, config, seed)
+    attempts = _attempts(config) if start is None else [(_size_of(start), 1.0)]
     curves: dict[str, list[float]] = {}
     tried: list[tuple[float, float, str, Network]] = []
     if retell and config.target == "tempered":
         retell = _in_odds(retell, int((~held).sum()), config)
-    for size in sizes:
-        network, curves[size] = _taught(lessons, features, STUDENTS[size], config, seed, start, retell)
-        on_step(Step("students", len(curves), len(sizes)))
+    for size, length in attempts:
+        network, curve = _taught(lessons, features, STUDENTS[size], config, seed, length, start, retell)
+        curves[size if length == 1 else f"{size}, longer"] = curve
+        on_step(Step("students", len(curves), len(attempts)))
         student = network(x[held])
         if retell and teacher:
             said[held] = teacher(x[held])
@@ -198,6 +199,14 @@ def follow(
         f"{overlap:.0%} of the strangest rows the same"
     )
     return Follower(network, size, {"n": int(held.sum()), "spearman": following, "top_overlap": overlap}, curves, note)
+
+
+def _attempts(config: FollowerConfig) -> list[tuple[str, float]]:
+    """Return what is tried, in turn: sizes, and how many times the steps each learns for."""
+    sizes = list(STUDENTS)
+    first, *larger = sizes[sizes.index(config.student) :]
+    longer = [] if config.longer == 1 else [(first, config.longer)]
+    return [(first, 1.0), *longer, *((size, config.longer) for size in larger)]
 
 
 def _lessons(
@@ -247,16 +256,17 @@ def _taught(
     hidden: tuple[int, ...],
     config: FollowerConfig,
     seed: int,
+    length: float,
     start: Network | None = None,
     retell: Retell | None = None,
 ) -> tuple[Network, list[float]]:
-    """Teach a student of one size."""
+    """Teach a student of one size, for `length` times the steps."""
     rows = len(lessons.x)
     batch = config.batch or (LARGE_BATCH if rows > MANY_LESSONS else SMALL_BATCH)
     weights, biases, curve = train_student(
         lessons,
         hidden,
-        steps=min(config.steps, max(FEWEST_STEPS, math.ceil(PASSES * rows / batch))),
+        steps=round(length * min(config.steps, max(FEWEST_STEPS, math.ceil(PASSES * rows / batch)))),
         batch=batch,
         rate=config.student_rate,
         temperature=config.temperature,
