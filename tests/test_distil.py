@@ -153,7 +153,7 @@ def test_a_limbeck_teaches_a_limbeck(distilled):
         ("nothing", {"a": [1.0, 2.0]}, "no column 'nothing'"),
         ("word", {"a": np.arange(30.0), "word": ["x", "y", "z"] * 10}, "'word' are no numbers"),
         (abs, {"a": np.arange(30.0), "word": ["x", "y", "z"] * 10}, "gets numbers alone"),
-        (lambda x: x[:, 0], np.zeros((10, 8, 8), np.uint8), "distil takes tables"),
+        (lambda x: x[:, 0], np.zeros((10, 8, 8), np.uint8), "pictures are distilled from detectors of pictures"),
         (np.random.default_rng(0).normal(size=1500), rows(), "the student does not follow the stored scores"),
         (lambda x: -np.abs(x).sum(1), rows(), "for more normal than real ones"),
     ],

@@ -10,6 +10,7 @@ import limbeck
 from limbeck import export as module
 from limbeck.checks import check_detector
 from limbeck.cli import main
+from limbeck.data.defects import damage
 from limbeck.errors import ConfigError, InputError, ParityError
 from limbeck.export import export
 from limbeck.metrics import auroc
@@ -90,7 +91,7 @@ def test_what_was_measured(detector, small):
 
 
 def test_ranges_of_good_pictures_alone_would_cut_off_what_is_strange(detector, small, textures):
-    damaged, label = module._damaged(textures, 7), np.repeat([0, 1], 40)
+    damaged, label = damage(textures, 7)[0], np.repeat([0, 1], 40)
     alone = dataclasses.replace(detector.artefact, onnx=with_fewer_bits(detector.artefact.onnx, "int8", textures[:30]))
     whole, ours, cut = (
         auroc(label, scorer(np.concatenate([textures, damaged])).score)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from limbeck import metrics
 from limbeck.calibrate import Calibrator
 from limbeck.contracts import OnStep, Scorer, Step, ignore
-from limbeck.data.defects import DEFECTS, add_defect
+from limbeck.data.defects import damage
 from limbeck.data.images import PictureItems
 from limbeck.data.layouts import find_pictures
 from limbeck.data.picture_arrays import ArrayItems
@@ -108,7 +108,7 @@ def export(
         )  # fmt: skip
     pictures = _pictures(detector, calibration)
     on_step(Step("converting", 0, 1))
-    damaged = _damaged(pictures, seed)
+    damaged, _ = damage(pictures, seed)
     ranges = np.concatenate([pictures[:MOST], damaged[:MOST]])
     graph = with_fewer_bits(detector.artefact.onnx, precision, ranges)
     artefact = dataclasses.replace(detector.artefact, onnx=graph)
@@ -173,7 +173,7 @@ def _of_labelled(before: Detector, after: Detector, test: Any) -> _Lost:
 
 def _of_drawn(before: Detector, after: Detector, pictures: NDArray[np.uint8], seed: int) -> _Lost:
     """Compare on good pictures, and on the same ones with a drawn defect each, others than those of the ranges."""
-    damaged = _damaged(pictures, seed)
+    damaged, _ = damage(pictures, seed)
     if not len(damaged):
         raise InputError(
             "no defect can be seen on these pictures", expected="pictures of a texture",
@@ -183,20 +183,6 @@ def _of_drawn(before: Detector, after: Detector, pictures: NDArray[np.uint8], se
     both = np.concatenate([pictures, damaged])
     was, now = (metrics.auroc(label, _scores(d.scorer, both)) for d in (before, after))
     return _Lost(was, now, f"{len(damaged)} good pictures with a drawn defect")
-
-
-def _damaged(pictures: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-    """Return pictures with a defect each, of every kind in turn; those on which none can be seen are left out."""
-    rng, kinds = np.random.default_rng(seed), list(DEFECTS)
-    damaged = []
-    for i, picture in enumerate(pictures):
-        for kind in kinds[i % len(kinds) :] + kinds[: i % len(kinds)]:
-            try:
-                damaged.append(add_defect(picture, kind, rng)[0])
-                break
-            except InputError:  # not every kind can be seen on every picture
-                continue
-    return np.array(damaged, np.uint8).reshape(-1, *pictures.shape[1:])
 
 
 def _described(

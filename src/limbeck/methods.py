@@ -57,6 +57,14 @@ METHODS: dict[str, Method] = {
         config="limbeck.image.config:ResidualAttentionConfig",
         summary="pictures of good parts: a student goes its frozen teacher's way, and gates what it sees",
     ),
+    "compact": Method(
+        source="pictures",
+        labels=False,
+        teacher=True,
+        distiller="limbeck.image.compact:Compact",
+        config="limbeck.image.config:CompactConfig",
+        summary="pictures of good parts and any detectors of them: one small student (limbeck distil --budget)",
+    ),
     "cross-domain": Method(
         source="pictures",
         labels=False,

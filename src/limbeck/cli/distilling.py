@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from limbeck.cli.app import command
-from limbeck.cli.making import Settings, make, settings
+from limbeck.cli.making import Settings, make, operations, settings
 
 
 @command
@@ -26,15 +26,20 @@ def distil(
     overwrite: bool = False,
     id: str | None = None,
     ignore: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    budget: str | None = None,
+    also: Annotated[list[Path] | None, Parameter(negative_iterable=())] = None,
+    normal: str | None = None,
+    on_corrupt: str = "refuse",
 ) -> None:
     """Distil a package, or the scores that any detector left in a column, into one small student.
 
     Parameters
     ----------
     teacher : str
-        A package of rows, or the column of the source that holds the scores, higher = more anomalous.
+        A package, or the column of the source that holds the scores, higher = more anomalous.
     source : str
-        A table (CSV, Parquet, Arrow, .npy, .npz), or a folder of Parquet or CSV parts.
+        A table (CSV, Parquet, Arrow, .npy, .npz), or a folder of Parquet or CSV parts. Of a package of pictures:
+        pictures of good parts, a folder or a .txt list.
     out : Path
         The package to write, by custom NAME.limbeck.
     alpha : float
@@ -42,7 +47,7 @@ def distil(
     config : Path
         A TOML file of configuration fields.
     set_ : list of str
-        FIELD=VALUE, as often as needed; `limbeck methods distilled` lists them.
+        FIELD=VALUE, as often as needed; `limbeck methods distilled` lists them, of pictures `limbeck methods compact`.
     seed : int
         Seed of everything random.
     turned : bool
@@ -53,21 +58,32 @@ def distil(
         The column that names the rows: not learned from, written beside the scores.
     ignore : list of str
         A column to leave out, labels first of all; as often as needed.
+    budget : str
+        Of pictures: most multiply-adds that one may take, as 0.3G or 300M. Default: 0.3G.
+    also : list of Path
+        Of pictures: another package to learn from beside the first; as often as needed.
+    normal : str
+        Of pictures: the folder that means normal.
+    on_corrupt : str
+        Of pictures: "refuse" one that cannot be read, or "skip" it.
     """
     from limbeck.detector import load
     from limbeck.fitting import distil as learn
     from limbeck.package import is_package
 
+    first: Any = load(teacher) if is_package(Path(teacher)) else teacher
     run = partial(
         learn,
-        load(teacher) if is_package(Path(teacher)) else teacher,
+        [first, *map(load, also)] if also else first,
         source,
-        config=settings(config, set_),
+        config=settings(config, set_) | ({} if budget is None else {"budget": operations(budget) / 1e9}),
         alpha=alpha,
         seed=seed,
         turned=turned,
         id=id,
         ignore_columns=ignore or (),
+        normal=normal,
+        on_corrupt=on_corrupt,
     )
     make(out, run, overwrite=overwrite)
 

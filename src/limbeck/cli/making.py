@@ -16,7 +16,9 @@ from limbeck.terminal import kinds, print_candidates, print_following, progress
 if TYPE_CHECKING:
     from limbeck.detector import Detector
 
-__all__ = ["Settings", "make", "settings"]
+__all__ = ["Settings", "make", "operations", "settings"]
+
+UNITS = {"M": 1e6, "G": 1e9}
 
 Settings = Annotated[list[str] | None, Parameter(name="--set", negative_iterable=())]
 
@@ -26,6 +28,21 @@ def settings(config: Path | None, set_: list[str] | None) -> dict[str, Any]:
     from limbeck.config import parse_assignment, read_toml
 
     return (read_toml(config) if config else {}) | dict(map(parse_assignment, set_ or []))
+
+
+def operations(text: str) -> float:
+    """Read a number of operations: 0.3G, 300M, or 3e8."""
+    from limbeck.errors import ConfigError
+
+    unit = UNITS.get(text[-1:].upper(), 1.0)
+    try:
+        count = float(text[:-1] if unit > 1 else text) * unit
+    except ValueError:
+        count = 0.0
+    if not 0 < count < float("inf"):
+        raise ConfigError("this is no number of operations", expected="a number with M or G behind it", got=text,
+                          fix="--budget 0.3G")  # fmt: skip
+    return count
 
 
 def make(out: Path, run: Callable[..., Detector], *, overwrite: bool) -> None:

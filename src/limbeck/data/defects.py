@@ -15,7 +15,7 @@ from limbeck.errors import ConfigError, InputError, require
 from limbeck.outputs import new_folder
 from limbeck.pixel_metrics import regions
 
-__all__ = ["DEFECTS", "NOTICEABLE", "add_defect", "textures"]
+__all__ = ["DEFECTS", "NOTICEABLE", "add_defect", "damage", "textures"]
 
 NOTICEABLE = 8  # levels of 255: a pixel belongs to the mask if any channel changed by more
 LEAST, MOST, SPECK = 0.001, 0.1, 0.0005  # shares of a picture: bounds of a mask, and pieces below which are undone
@@ -84,6 +84,36 @@ def add_defect(picture: Picture, kind: str, rng: np.random.Generator) -> tuple[P
         got=f"{TRIES} tries that changed too little or too much of it",
         fix="choose another kind, or another picture",
     )
+
+
+def damage(pictures: NDArray[np.uint8], seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Draw a defect on each picture, of every kind in turn.
+
+    Parameters
+    ----------
+    pictures : ndarray of uint8, shape (n, h, w, 3)
+        Left as they are.
+    seed : int
+        Of places, shapes and strengths.
+
+    Returns
+    -------
+    damaged : ndarray of uint8, shape (m, h, w, 3)
+        Those on which a defect can be seen.
+    place : ndarray of int, shape (m,)
+        Which picture each was.
+    """
+    rng, kinds = np.random.default_rng(seed), list(DEFECTS)
+    damaged, place = [], []
+    for i, picture in enumerate(pictures):
+        for kind in kinds[i % len(kinds) :] + kinds[: i % len(kinds)]:
+            try:
+                damaged.append(add_defect(picture, kind, rng)[0])
+            except InputError:  # not every kind can be seen on every picture
+                continue
+            place.append(i)
+            break
+    return np.array(damaged, np.uint8).reshape(-1, *pictures.shape[1:]), np.array(place, np.int64)
 
 
 def _noticed(before: Picture, after: Picture) -> NDArray[np.bool_]:

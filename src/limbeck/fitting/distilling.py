@@ -22,6 +22,7 @@ from limbeck.data.tables import open_table
 from limbeck.detector import Detector
 from limbeck.errors import InputError, require_training
 from limbeck.fidelity import spearman
+from limbeck.fitting.compact import COMPACT, prepare_compact
 from limbeck.fitting.configuring import configure
 from limbeck.fitting.finish import check_arguments, finish
 from limbeck.fitting.pictures import are_pictures
@@ -53,25 +54,31 @@ def distil(
     turned: bool = False,
     id: str | None = None,
     ignore_columns: Sequence[str] = (),
+    normal: str | None = None,
+    on_corrupt: str = "refuse",
     workdir: str | Path | None = None,
     on_step: OnStep = ignore,
 ) -> Detector:
-    """Distil any detector, or the scores that it left behind, into one small student that ranks rows as it does.
+    """Distil any detector, or the scores that it left behind, into one small student that ranks as it does.
+
+    Of pictures the teacher is a detector of Limbeck, or several of them; the student takes 0.3 G multiply-adds for a
+    picture, or what `config` says.
 
     Fails where the teacher cannot score the rows, says something else than numbers, says the same of all of them, or
-    ranks backwards; and, from a thousand rows on, where no student follows it.
+    ranks backwards; and, from a thousand rows on, where no student follows it. Of pictures, where the budget is too
+    small, or no defect can be drawn on them.
 
     Parameters
     ----------
     teacher : object, str or array, shape (n,)
         A fitted detector or classifier (scikit-learn, PyOD, or of Limbeck), a function of rows, float64 (n, d); or
         stored scores: the name of their column, or an array. Higher scores mean more anomalous; scikit-learn's outlier
-        detectors are turned round.
+        detectors are turned round. Of pictures: a `Detector`, or a list of them that take the same size.
     source : path, frame, mapping or array
         A table, as for `limbeck.fit`. A live detector gets all its columns but the id and the ignored ones, in their
-        order, as numbers; stored scores may stand beside columns of any kind.
-    config : mapping or FollowerConfig, optional
-        Fields of the student; `limbeck methods distilled` lists them.
+        order, as numbers; stored scores may stand beside columns of any kind. Or pictures of good parts.
+    config : mapping or FollowerConfig or CompactConfig, optional
+        Fields of the student; `limbeck methods distilled` lists them, of pictures `limbeck methods compact`.
     alpha : float, in (0, 1)
         False-alarm rate to promise of rows like those.
     seed : int
@@ -82,6 +89,10 @@ def distil(
         A column that names the rows.
     ignore_columns : sequence of str
         Columns to leave out: labels, first of all.
+    normal : str, optional
+        The folder of pictures that means normal.
+    on_corrupt : str
+        What to do with a picture that cannot be read: "refuse", or "skip" and note it.
     workdir : path, optional
         An existing folder for unfinished work.
     on_step : callable
@@ -90,7 +101,8 @@ def distil(
     Returns
     -------
     Detector
-        Ready to judge and to save; its scores are the teacher's ranks as those of a standard normal.
+        Ready to judge and to save; its scores are the teacher's ranks as those of a standard normal. Of pictures: its
+        map is what it makes of the teacher's, 0 at the 0.9 quantile of normal places and 1 at the 0.995 quantile.
 
     Raises
     ------
@@ -108,6 +120,7 @@ def distil(
     >>> detector = limbeck.distil(forest, X, config={"steps": 300, "fewest": 500, "fidelity": 0.5}, alpha=0.05)
     >>> detector.detect(np.full(3, 6.0)).is_anomaly
     array([ True])
+    >>> limbeck.distil(limbeck.load("parts.limbeck"), "parts/", config={"budget": 0.2})  # doctest: +SKIP
 
     References
     ----------
@@ -115,8 +128,14 @@ def distil(
     """
     check_arguments(alpha, seed, id, workdir)
     require_training()
+    if are_pictures(source):
+        prepared, distiller, chosen = prepare_compact(
+            teacher, source, config, normal=normal, on_corrupt=on_corrupt, seed=seed, on_step=on_step
+        )
+        return finish(
+            prepared, distiller, chosen, method=COMPACT, alpha=alpha, seed=seed, workdir=workdir, on_step=on_step
+        )
     chosen = configure(METHOD, config)
-    _refuse_pictures(source, "distil")
     on_step(Step("reading", 0, 1))
     ignored = [ignore_columns] if isinstance(ignore_columns, str) else list(ignore_columns)
     told = _told(teacher, source, turned=turned, id=id, ignored=ignored, most=chosen.max_categories)
@@ -252,7 +271,7 @@ def _refuse_pictures(source: Any, command: str) -> None:
             f"{command} takes tables",
             expected="a table and a teacher of rows",
             got="pictures",
-            fix="limbeck.fit distils pictures from a frozen backbone",
+            fix="limbeck.fit or limbeck.distil learns pictures anew",
         )
 
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from limbeck.config import at_least, automatic_or, between, knob, one_of, share
 
-__all__ = ["CrossDomainConfig", "PictureConfig", "ResidualAttentionConfig", "ReverseDistillationConfig"]
+__all__ = [
+    "CompactConfig",
+    "CrossDomainConfig",
+    "PictureConfig",
+    "ResidualAttentionConfig",
+    "ReverseDistillationConfig",
+]
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,19 @@ class PictureConfig:
 class ReverseDistillationConfig(PictureConfig):
     """Every knob of reverse distillation."""
 
+    # what a picture may cost
+    preset: str = knob(
+        "full",
+        "full = as the backbone; light = one student, its code half as large, of thrifty convolutions; nano = light, "
+        "and the teacher made narrower until a picture takes 0.3 G multiply-adds",
+        one_of("full", "light", "nano"),
+    )
+    budget: float = knob(
+        0.0, "most multiply-adds for a picture, in G: the teacher is made narrower until it fits; 0 = as the preset",
+        automatic_or(between(1e-3, 1e3)),
+    )  # fmt: skip
+    narrowed_on: int = knob(192, "pictures on which it is made narrower, and as many with drawn defects", at_least(8))
+
     # the student
     squeeze: bool = knob(False, "a 1 x 1 convolution after the fusion, as in the paper's figure but not in its code")
     blocks: tuple[str, ...] = knob(
@@ -72,8 +91,15 @@ class ReverseDistillationConfig(PictureConfig):
     code: float = knob(0.0, "channels of the code relative to the deepest tap's; 0 = as the backbone", between(0, 4))
     halved: str = knob(
         "auto",
-        "whether the code has half the deepest tap's size: yes, no, both = two students, or auto = as the backbone",
+        "whether the code has half the deepest tap's size: yes, no, both = two students, or auto = as preset and "
+        "backbone",
         one_of("auto", "yes", "no", "both"),
+    )
+    fusion: str = knob(
+        "auto",
+        "convolutions that bring the scales together: dense, thrifty = each channel alone, then all at each place, or "
+        "auto = as the preset",
+        one_of("auto", "dense", "thrifty"),
     )
     dropout: float = knob(0.0, "share of the embedding's channels dropped while learning", between(0, 0.9))
 
@@ -180,3 +206,32 @@ class ResidualAttentionConfig(PictureConfig):
 
     # what it is told
     squares: float = knob(0.0, "weight of the mean squared difference beside the distance", at_least(0))
+
+
+@dataclass(frozen=True)
+class CompactConfig(ReverseDistillationConfig):
+    """Every knob of a compact student of detectors of pictures."""
+
+    # what a picture may cost
+    preset: str = knob(
+        "nano",
+        "full = as the backbone; light = one student, its code half as large, of thrifty convolutions; nano = light, "
+        "and the encoder made narrower until a picture takes 0.3 G multiply-adds",
+        one_of("full", "light", "nano"),
+    )
+
+    # what is asked of its map
+    measure: str = knob(
+        "relative", "how far features and their re-creation are apart: channels can be weighed", one_of("relative")
+    )
+    combine: str = knob("sum", "of the scales", one_of("sum"))
+
+    # what it hears from the detectors
+    heard: int = knob(
+        256, "pictures of which they give maps; as many with drawn defects, strong and faded", at_least(8)
+    )
+    faintest: float = knob(0.15, "strength of the faintest drawn defect", share)
+    channels: bool = knob(True, "whether each channel of the features is weighed, or each scale alone")
+    weigh_steps: int = knob(400, "optimiser steps in which the weights are learned", at_least(1))
+    weigh_rate: float = knob(0.02, "learning rate of the weights' logarithms", between(1e-6, 1))
+    hard: float = knob(0.0, "weight of the hardest 2 % of a map's places, beside all of them", at_least(0))

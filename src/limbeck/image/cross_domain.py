@@ -31,7 +31,7 @@ from limbeck.image.features import Features
 from limbeck.image.maps import TOP
 from limbeck.image.matching import distil, find_footing
 from limbeck.image.memory import memory_scores
-from limbeck.image.reverse_distillation import ReverseDistillationModel, build_model
+from limbeck.image.reverse_distillation import ReverseDistillationModel, build_model, teacher_within
 from limbeck.image.train import Learning, batches, batches_in_an_epoch, write_checkpoint
 
 __all__ = ["CrossDomain", "Course", "build_domain_models", "pseudo_normal"]
@@ -327,7 +327,8 @@ class CrossDomain(Distiller):
                 expected="judge=outside or memory, or order=turns",
                 got="judge=global with order=first",
             )
-        model = build_model(self.config, seed=seed)
+        teacher = teacher_within(self.config, items, seed=seed, on_step=on_step)
+        model = build_model(self.config, seed=seed, teacher=teacher)
         course = Course(build_domain_models(model, self.config, seed=seed), self.config)
         artefact = distil(model, items, method=METHOD, seed=seed, workdir=workdir, on_step=on_step, learn=course.run)
         return replace(artefact, training=artefact.training | {"domains": course.history})

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["AnomalyMap", "distance", "enlarge", "relative_distance", "smooth"]
+__all__ = ["AnomalyMap", "distance", "enlarge", "parts_of_relative", "relative_distance", "smooth"]
 
 Floats = NDArray[np.float64]
 TOP = 0.01  # share of a map's pixels whose mean is the score "top"
@@ -26,7 +26,7 @@ def distance(target: Tensor, output: Tensor) -> Tensor:
     return 1.0 - (target * output).sum(1)
 
 
-def relative_distance(target: Tensor, output: Tensor, middle: Tensor) -> Tensor:
+def relative_distance(target: Tensor, output: Tensor, middle: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return how far a re-creation is off, beside how far the features are from what is usual.
 
     The length of the difference at a place, by the root of the mean square of two lengths: of the features' own
@@ -40,18 +40,26 @@ def relative_distance(target: Tensor, output: Tensor, middle: Tensor) -> Tensor:
         The teacher's features and their re-creation.
     middle : Tensor, shape (1, c, 1, 1)
         Mean of the features of normal pictures.
+    weight : Tensor, shape (1, c, 1, 1), optional
+        How much the difference of each channel counts, at least 0; 1 without.
 
     Returns
     -------
     Tensor, shape (n, h, w)
         At least 0; 1 where the difference is as long as that root.
     """
+    off, usual = parts_of_relative(target, output, middle)
+    whole = off.sum(1) if weight is None else (off * weight).sum(1)
+    return (whole / usual).clamp_min(1e-12).sqrt()
+
+
+def parts_of_relative(target: Tensor, output: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a relative distance is made of: squared differences (n, c, h, w), and what is usual (n, h, w)."""
     whole = (1, 2, 3)
     gain = (target * output).sum(whole, keepdim=True) / output.square().sum(whole, keepdim=True).clamp_min(1e-12)
-    off = (target - gain * output).square().sum(1)
     usual = (target - middle).square().sum(1)
     usual = 0.5 * (usual + usual.mean((1, 2), keepdim=True))
-    return (off / usual.clamp_min(1e-12)).clamp_min(1e-12).sqrt()
+    return (target - gain * output).square(), usual.clamp_min(1e-12)
 
 
 def enlarge(size: int, to: int) -> Floats:
@@ -152,10 +160,15 @@ class AnomalyMap(nn.Module):
         """Say what the mean of each channel, (c,), is in normal pictures, at one scale; 0 until then."""
         self.register_buffer(f"middle{k}", middle.view(1, -1, 1, 1))
 
+    def set_weight(self, k: int, weight: Tensor) -> None:
+        """Say how much each channel, (c,), counts in the relative distance of one scale; all the same until then."""
+        self.register_buffer(f"weight{k}", weight.view(1, -1, 1, 1))
+
     def distances(self, target: Tensor, output: Tensor, k: int) -> Tensor:
         """Return the distance of each place at one scale, (n, h, w), of features and their re-creation."""
         if self.measure == "relative":
-            return relative_distance(target, output, self.get_buffer(f"middle{k}"))
+            weight = getattr(self, f"weight{k}", None)
+            return relative_distance(target, output, self.get_buffer(f"middle{k}"), weight)
         return distance(target, output)
 
     def enlarged(self, distances: Tensor, k: int) -> Tensor:

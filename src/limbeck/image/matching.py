@@ -102,6 +102,7 @@ def distil(
     workdir: Path,
     on_step: OnStep,
     learn: Callable[..., list[float]] = train,
+    foot: Callable[[FeatureMatching, Features, NDArray[np.int64]], None] | None = None,
 ) -> Artefact:
     """Bring a model from good pictures to an artefact: teach, learn, find the footing, export.
 
@@ -121,6 +122,8 @@ def distil(
         Called as the work goes on.
     learn : callable
         How the student learns: takes and returns what `train` does.
+    foot : callable, optional
+        How the scales of the map come together, as `find_footing` does by default.
 
     Returns
     -------
@@ -138,7 +141,7 @@ def distil(
         on_step(Step("teaching", done, features.kept))
     learned, held = _split(len(features), config.held_out, seed)
     curve = learn(model, features, learned, config, seed=seed, workdir=store, on_step=on_step, held=held)
-    find_footing(model, features, held)
+    (foot or find_footing)(model, features, held)
     on_step(Step("exporting", 0, 1))
     graph, difference = export(model, next(iter(items.batches(4))).x, method)
     on_step(Step("exporting", 1, 1))

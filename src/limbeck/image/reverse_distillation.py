@@ -12,22 +12,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, ignore
+from limbeck.data.defects import damage
 from limbeck.errors import ConfigError
 from limbeck.image.backbones import find_architecture
 from limbeck.image.config import ReverseDistillationConfig
 from limbeck.image.losses import Mining, feature_loss
 from limbeck.image.matching import FeatureMatching, distil
 from limbeck.image.mixing import mix
+from limbeck.image.pruning import count_macs, prune
 from limbeck.image.student import Student, Students, depths_of
 from limbeck.image.teacher import Teacher
 
-__all__ = ["ReverseDistillation", "ReverseDistillationModel", "build_model"]
+__all__ = ["ReverseDistillation", "ReverseDistillationModel", "build_model", "teacher_within"]
 
 METHOD = "reverse-distillation"
+MACS = 1e9  # in a unit of a budget
+NANO = 0.3  # G multiply-adds for a picture
 CODES = {"yes": (True,), "no": (False,), "both": (False, True)}  # of `halved`: a student each
 
 
@@ -91,7 +96,10 @@ def build_model(
     architecture = find_architecture(config.backbone)
     teacher = teacher or Teacher.load(config.backbone, config.taps, config.weights)
     taps = teacher.backbone.taps
-    codes = CODES[architecture.halved if config.halved == "auto" else config.halved]
+    thrifty = config.fusion == "thrifty" or (config.fusion == "auto" and config.preset != "full")
+    codes = CODES[
+        config.halved if config.halved != "auto" else architecture.halved if config.preset == "full" else "yes"
+    ]
     deepest = taps[-1].stride * (1 + max(codes))
     if config.size % deepest:
         raise ConfigError(
@@ -113,10 +121,47 @@ def build_model(
                 signed=architecture.signed,
                 squeeze=config.squeeze,
                 dropout=config.dropout,
+                thrifty=thrifty,
             )
             for halved in codes
         )
     return ReverseDistillationModel(teacher, students, config)
+
+
+def teacher_within(config: ReverseDistillationConfig, items: Items, *, seed: int, on_step: OnStep = ignore) -> Teacher:
+    """Load a teacher; where there is a budget, make it narrower on the pictures until all fits.
+
+    Parameters
+    ----------
+    config : ReverseDistillationConfig
+        Every knob.
+    items : Items
+        Good pictures.
+    seed : int
+        Of the defects drawn on some of them.
+    on_step : callable
+        Called as it becomes narrower.
+
+    Returns
+    -------
+    Teacher
+        Frozen.
+
+    Raises
+    ------
+    ConfigError
+        If the backbone cannot become that small.
+    """
+    teacher = Teacher.load(config.backbone, config.taps, config.weights)
+    budget = config.budget or (NANO if config.preset == "nano" else 0.0)
+    if not budget:
+        return teacher
+    model = build_model(config, seed=seed, teacher=teacher).eval()
+    rest = count_macs(model, config.size) - count_macs(teacher, config.size)  # student and map
+    count = min(config.narrowed_on, len(items))
+    some = items.subset(np.linspace(0, len(items) - 1, count).astype(np.int64))
+    good = np.concatenate([batch.x for batch in some.batches(16)])
+    return prune(teacher, np.concatenate([good, damage(good, seed)[0]]), budget * MACS - rest, on_step=on_step)
 
 
 def _depths(config: ReverseDistillationConfig, architecture: Any, taps: int) -> tuple[int, ...]:
@@ -146,5 +191,6 @@ class ReverseDistillation(Distiller):
 
     def fit(self, items: Items, *, seed: int, workdir: Path, on_step: OnStep = ignore) -> Artefact:
         """Learn from good pictures; see `Distiller.fit`."""
-        model = build_model(self.config, seed=seed)
+        teacher = teacher_within(self.config, items, seed=seed, on_step=on_step)
+        model = build_model(self.config, seed=seed, teacher=teacher)
         return distil(model, items, method=METHOD, seed=seed, workdir=workdir, on_step=on_step)

@@ -55,6 +55,9 @@ class Student(nn.Module):
         Whether a 1 × 1 convolution follows the fusion: in the paper's figure, not in its code.
     dropout : float
         Share of the code's channels dropped while learning.
+    thrifty : bool
+        Whether the fusion filters each channel alone, then mixes them at each place (Howard et al., "MobileNets", arXiv
+        1704.04861), instead of both at once.
     """
 
     def __init__(
@@ -69,11 +72,12 @@ class Student(nn.Module):
         signed: bool = False,
         squeeze: bool = False,
         dropout: float = 0.0,
+        thrifty: bool = False,
     ) -> None:
         super().__init__()
         deepest = taps[-1].channels
         fused, channels = deepest * len(taps), max(8, round(code * deepest / 8) * 8)
-        self.fusion = nn.ModuleList(_down(taps[k:]) for k in range(len(taps)))
+        self.fusion = nn.ModuleList(_down(taps[k:], thrifty) for k in range(len(taps)))
         self.squeeze = nn.Sequential(*_halved(fused, fused // 2, "same", 1)) if squeeze else nn.Identity()
         self.embedding = stage(block, fused // 2 if squeeze else fused, channels, depths[0], ("down",) * halved, inner)
         self.dropout = nn.Dropout2d(dropout)
@@ -110,19 +114,29 @@ class Students(nn.ModuleList):
         return [output for student in self for output in student(features)]
 
 
-def _down(taps: Sequence[Tap]) -> nn.Sequential:
+def _down(taps: Sequence[Tap], thrifty: bool) -> nn.Sequential:
     """Return the way from the first of some taps to the last one's size, through the channels of those between."""
     layers: list[nn.Module] = []
     for tap, following in pairwise(taps):
         halvings = _halvings(tap.stride, following.stride)
         channels = [tap.channels] * max(1, halvings) + [following.channels]
         for step, (channels_in, channels_out) in enumerate(pairwise(channels)):
-            layers += _halved(channels_in, channels_out, "down" if step < halvings else "same", 3)
+            change = "down" if step < halvings else "same"
+            if thrifty:
+                layers.append(_filter(channels_in, change))
+                layers += _halved(channels_in, channels_out, "same", 1)
+            else:
+                layers += _halved(channels_in, channels_out, change, 3)
     return nn.Sequential(*layers)
 
 
 def _halved(channels_in: int, channels_out: int, change: str, size: int) -> list[nn.Module]:
     return [conv(channels_in, channels_out, size, change), nn.BatchNorm2d(channels_out), nn.ReLU()]
+
+
+def _filter(channels: int, change: str) -> nn.Module:
+    """Return a 3 × 3 convolution of each channel alone."""
+    return nn.Conv2d(channels, channels, 3, 2 if change == "down" else 1, 1, groups=channels, bias=False)
 
 
 def _halvings(stride: int, following: int) -> int:
