@@ -241,7 +241,7 @@ class _Weighing(torch.nn.Module):
         rest = own - own.mean()
         gain = float((rest * (wanted - wanted.mean())).sum() / rest.square().sum().clamp_min(1e-12))
         gain = max(gain, 1e-3)  # a map that points the other way is no place to begin
-        self.scale += math.log(gain)
+        self.scale.add_(math.log(gain))
         self.shift.copy_(gain * (self.shift - own.mean()) + wanted.mean())
 
     def settle(self, model: ReverseDistillationModel) -> None:
