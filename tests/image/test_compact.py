@@ -10,6 +10,7 @@ from limbeck.checks import check_detector
 from limbeck.contracts import Scores, ignore
 from limbeck.data.defects import damage
 from limbeck.errors import ConfigError, InputError
+from limbeck.export import export
 from limbeck.fitting.compact import prepare_compact
 from limbeck.image import compact as module
 from limbeck.image.compact import Compact, _together
@@ -101,6 +102,12 @@ def test_several_detectors_are_put_on_one_footing():
     np.testing.assert_allclose(alone, (one - low) / (high - low), rtol=1e-3, atol=1e-3)
 
 
+def test_it_can_have_fewer_bits_too(compact, textures):
+    small = export(compact, "int8", textures[:30], max_drop=30.0)
+    assert len(small.artefact.onnx) < 0.6 * len(compact.artefact.onnx)
+    check_detector(small, textures[:4])
+
+
 def test_the_same_seed_the_same_student(compact, heavy, textures):
     again = limbeck.distil(heavy, textures, config=SMALL, alpha=0.2)
     np.testing.assert_array_equal(again.scorer(textures[:4]).score, compact.scorer(textures[:4]).score)
@@ -129,6 +136,9 @@ def test_what_is_refused(heavy, textures, monkeypatch):
     for teacher in (rows, len, [], "score"):
         with pytest.raises(InputError, match="detectors"):
             limbeck.distil(teacher, textures, alpha=0.2)
+    for wrong in ({"turned": True}, {"id": "a"}, {"ignore_columns": ["b"]}):
+        with pytest.raises(ConfigError, match="pictures have no columns"):
+            limbeck.distil(heavy, textures, alpha=0.2, **wrong)
     with pytest.raises(ConfigError, match="the detectors' size"):
         limbeck.distil(heavy, textures, config={"size": 128}, alpha=0.2)
     with pytest.raises(InputError, match="these are not the pictures"):

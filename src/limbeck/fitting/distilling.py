@@ -20,7 +20,7 @@ from limbeck.contracts import Distiller, OnStep, Step, ignore
 from limbeck.data.columns import TableItems, ids_of, rows_of
 from limbeck.data.tables import open_table
 from limbeck.detector import Detector
-from limbeck.errors import InputError, require_training
+from limbeck.errors import ConfigError, InputError, require_training
 from limbeck.fidelity import spearman
 from limbeck.fitting.compact import COMPACT, prepare_compact
 from limbeck.fitting.configuring import configure
@@ -129,6 +129,7 @@ def distil(
     check_arguments(alpha, seed, id, workdir)
     require_training()
     if are_pictures(source):
+        _refuse_of_tables(turned, id, ignore_columns)
         prepared, distiller, chosen = prepare_compact(
             teacher, source, config, normal=normal, on_corrupt=on_corrupt, seed=seed, on_step=on_step
         )
@@ -263,6 +264,18 @@ def _kept(detector: Detector) -> dict[str, Any]:
     taught = detector.artefact.config
     own = {f.name: taught[f.name] for f in fields(FollowerConfig) if f.name in taught}
     return own | {"steps": FollowerConfig().steps // REFRESHED}
+
+
+def _refuse_of_tables(turned: bool, id: str | None, ignore_columns: Sequence[str]) -> None:
+    """Refuse what is said of a table, where there are pictures."""
+    given = {"turned": turned, "id": id is not None, "ignore_columns": len(ignore_columns) > 0}
+    if any(given.values()):
+        raise ConfigError(
+            "pictures have no columns, and their detectors' scores are never turned",
+            expected="neither turned, id nor ignore_columns",
+            got=", ".join(name for name, is_given in given.items() if is_given),
+            fix="leave it out",
+        )
 
 
 def _refuse_pictures(source: Any, command: str) -> None:
