@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from limbeck.image import pretrained
-from limbeck.image.config import ResidualAttentionConfig, ReverseDistillationConfig
+from limbeck.image.config import CompactConfig, ResidualAttentionConfig, ReverseDistillationConfig
 from limbeck.image.features import Features
 from limbeck.image.pretrained import PRETRAINED, load_weights
 
@@ -235,11 +235,12 @@ def test_results_are_the_same_in_every_format(run, picture_package, parts, out):
 def test_methods_and_fields(run):
     listed = json.loads(run("methods", "--json").stdout)
     assert [row["method"] for row in listed if row["source"] == "pictures"] == [
-        "reverse-distillation", "residual-attention", "cross-domain"
+        "reverse-distillation", "residual-attention", "compact", "cross-domain"
     ]  # fmt: skip
     for name, wanted in (
         ("reverse-distillation", ReverseDistillationConfig),
         ("residual-attention", ResidualAttentionConfig),
+        ("compact", CompactConfig),
     ):
         rows = json.loads(run("methods", name, "--json").stdout)
         assert [row["field"] for row in rows] == [f.name for f in dataclasses.fields(wanted)]
