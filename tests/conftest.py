@@ -115,3 +115,11 @@ def picture_package(picture_detector, tmp_path_factory):
     folder = tmp_path_factory.mktemp("picture-package") / "parts.limbeck"
     picture_detector.save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def textures():
+    """Forty pictures of soft waves, on which any defect is seen."""
+    rng, (y, x) = np.random.default_rng(0), np.mgrid[:64, :64, :1][:2] / 64
+    waves = [np.sin(4 * x + 3 * y + rng.uniform(0, 6.28, 3)) for _ in range(40)]
+    return (128 + 25 * np.stack(waves) + rng.normal(0, 1, (40, 64, 64, 3))).astype(np.uint8)

@@ -13,7 +13,7 @@ from limbeck import metrics
 from limbeck.calibrate import Calibrator
 from limbeck.contracts import OnStep, Scorer, Step, ignore
 from limbeck.data.defects import damage
-from limbeck.data.images import PictureItems
+from limbeck.data.images import PictureItems, evenly
 from limbeck.data.layouts import find_pictures
 from limbeck.data.picture_arrays import ArrayItems
 from limbeck.detector import Detector
@@ -155,9 +155,7 @@ def _pictures(detector: Detector, good: Any) -> NDArray[np.uint8]:
         items = PictureItems(spec, find_pictures(good).training())
     if len(items) < FEWEST:
         raise InputError("too few good pictures", expected=f"at least {FEWEST}", got=str(len(items)))
-    if len(items) > ENOUGH:
-        items = items.subset(np.linspace(0, len(items) - 1, ENOUGH).astype(np.int64))
-    return np.concatenate([batch.x for batch in items.batches(AT_ONCE)])
+    return evenly(items, ENOUGH)
 
 
 def _scores(scorer: Scorer, pictures: NDArray[np.uint8]) -> Scored:

@@ -28,14 +28,6 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def textures():
-    """Forty pictures of soft waves, on which any defect is seen."""
-    rng, (y, x) = np.random.default_rng(0), np.mgrid[:64, :64, :1][:2] / 64
-    waves = [np.sin(4 * x + 3 * y + rng.uniform(0, 6.28, 3)) for _ in range(40)]
-    return (128 + 25 * np.stack(waves) + rng.normal(0, 1, (40, 64, 64, 3))).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
 def heavy(textures):
     return limbeck.fit(textures, config=HEAVY, alpha=0.2)
 
@@ -68,7 +60,7 @@ def test_it_is_a_detector_within_its_budget(compact, textures):
 
 def test_it_says_how_closely_it_follows(compact):
     follows = compact.artefact.training["follows"]
-    assert follows["n"] == round(0.2 * 3 * 24) and 0 < follows["damaged"] < follows["n"]
+    assert follows["n"] == 3 * round(0.2 * 24) and follows["damaged"] == 2 * round(0.2 * 24)
     assert -1 <= follows["before"] <= 1 and -1 <= follows["spearman"] <= 1
     assert any(f"rank correlation of their scores {follows['spearman']:.3f}" in n for n in compact.card.notes)
 
@@ -88,6 +80,33 @@ def test_what_it_hears_is_what_its_map_becomes(heavy, textures, tmp_path):
         own = scorer_for(artefact)(shown).map.ravel()
         alike[name] = {other: np.corrcoef(own, d(shown).map.ravel())[0, 1] for other, d in detectors.items()}
     assert alike["red"]["red"] > alike["blue"]["red"] and alike["blue"]["blue"] > alike["red"]["blue"]
+
+
+def test_nothing_is_heard_of_the_pictures_that_say_how_closely(heavy, textures, tmp_path, monkeypatch):
+    """A picture that is kept apart is so with all that was made of it."""
+    prepared, _, config = prepare_compact(
+        heavy, textures, SMALL | {"steps": 2, "weigh_steps": 60}, normal=None, on_corrupt="refuse", seed=0,
+        on_step=ignore,
+    )  # fmt: skip
+    seen, lessons, forward = [], {}, module._Weighing.forward
+
+    def remember(*arguments):
+        lessons["all"] = build(*arguments)
+        return lessons["all"]
+
+    def look(self, parts, chosen):
+        seen.append(chosen)
+        return forward(self, parts, chosen)
+
+    build = module._lessons
+    monkeypatch.setattr(module, "_lessons", remember)
+    monkeypatch.setattr(module._Weighing, "forward", look)
+    Compact(config, [heavy.scorer]).fit(prepared.learn, seed=0, workdir=tmp_path)
+    of = lessons["all"].picture
+    line, before, *heard, after = seen
+    assert len(heard) == 60 and (before == after).all()
+    learned, held = (set(of[np.concatenate(rows)]) for rows in ([line, *heard], [before]))
+    assert learned and held and not learned & held and learned | held == set(of)
 
 
 def test_several_detectors_are_put_on_one_footing():

@@ -11,12 +11,14 @@ from limbeck.data.picture_arrays import ArrayItems
 from limbeck.errors import ConfigError, ParityError
 from limbeck.graph import run_onnx
 from limbeck.image import matching as module
-from limbeck.image.config import ReverseDistillationConfig
+from limbeck.image.config import CrossDomainConfig, ReverseDistillationConfig
+from limbeck.image.cross_domain import CrossDomain
 from limbeck.image.features import Features
 from limbeck.image.losses import feature_loss
 from limbeck.image.matching import find_footing
 from limbeck.image.reverse_distillation import ReverseDistillation, build_model
 from limbeck.image.train import train
+from limbeck.operations import count_operations
 from limbeck.picture_spec import PictureSpec
 
 QUICK = {
@@ -111,6 +113,39 @@ def test_what_does_not_exist(values, words):
 
 
 # learning
+
+
+LITE = {
+    "backbone": "efficientnet-lite0",
+    "taps": "_blocks.2,_blocks.4",
+    "blocks": "",
+    "size": 64,
+    "measure": "relative",
+}
+
+
+def test_presets():
+    """What each means by itself, and what is said of a field goes before it."""
+    for values, students, filters in (
+        ({}, 2, 0), ({"preset": "light"}, 1, 1), ({"preset": "nano"}, 1, 1),
+        ({"preset": "light", "halved": "both", "fusion": "dense"}, 2, 0), ({"fusion": "thrifty"}, 2, 2),
+    ):  # fmt: skip
+        model = build_model(settings(**LITE, **values), seed=0)
+        assert len(model.student) == students
+        assert sum(getattr(m, "groups", 1) > 1 for m in model.student.modules()) == filters
+        shapes = [tuple(f.shape) for f in model.outputs(None, model.targets(torch.zeros(2, 64, 64, 3).byte()))]
+        assert shapes == [(2, 24, 16, 16), (2, 40, 8, 8)] * students
+    (halved,) = build_model(settings(**LITE, preset="light"), seed=0).student
+    assert halved.embedding[0].downsample[0].stride == (2, 2)
+
+
+@pytest.mark.parametrize("method", [ReverseDistillation, CrossDomain])
+def test_a_budget_holds_for_all_of_the_graph(method, tmp_path):
+    kind = ReverseDistillationConfig if method is ReverseDistillation else CrossDomainConfig
+    fields = QUICK | LITE | {"preset": "nano", "budget": 0.008, "narrowed_on": 8, "held_out": 0.3}
+    artefact = method(replace(kind(), fields)).fit(items_of(12), seed=0, workdir=tmp_path, on_step=ignore)
+    assert 0.006e9 < count_operations(artefact.onnx).total <= 0.008e9
+    assert artefact.training["teacher"]["narrowed"]["channels"]
 
 
 def test_the_blocks_asked_for_are_built():

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from limbeck.contracts import Batch
+from limbeck.contracts import Batch, Items
 from limbeck.data.opened import opened
 from limbeck.data.picture_files import Picture
 from limbeck.errors import ConfigError, InputError
 from limbeck.picture_spec import PictureSpec, range_of
 
-__all__ = ["WORKERS", "PictureItems", "decode", "decode_mask", "learn_picture_spec", "original_size"]
+__all__ = ["WORKERS", "PictureItems", "decode", "decode_mask", "evenly", "learn_picture_spec", "original_size"]
 
 Answer = TypeVar("Answer")
 WORKERS = min(8, os.cpu_count() or 1)
@@ -40,6 +40,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 CORRUPT = ("refuse", "skip")
+AT_ONCE = 16  # pictures
 
 
 def decode(path: str | Path) -> NDArray[Any]:
@@ -73,6 +74,13 @@ def decode(path: str | Path) -> NDArray[Any]:
         else:
             values = np.array(upright.convert("L" if upright.mode in GREY else "RGB"))
     return values if values.dtype == np.uint8 else _as_16_bit(values, path)
+
+
+def evenly(items: Items, most: int) -> NDArray[np.uint8]:
+    """Return pictures, uint8 (n, h, w, 3): all of them, or of many so many, evenly."""
+    if len(items) > most:
+        items = items.subset(np.linspace(0, len(items) - 1, most).astype(np.int64))
+    return np.concatenate([batch.x for batch in items.batches(AT_ONCE)])
 
 
 def decode_mask(path: str | Path, size: tuple[int, int] | None = None) -> NDArray[np.bool_]:

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, Scorer, Step, ignore
 from limbeck.data.defects import damage
+from limbeck.data.images import evenly
 from limbeck.errors import InputError
 from limbeck.fidelity import spearman, top_overlap
 from limbeck.image.config import CompactConfig
@@ -43,7 +44,7 @@ GRID = 8  # pixels of the picture for a place of the maps that are compared
 BEND = 0.2  # error of a map's place from which it counts as it is, and no longer by its square
 HARD = 0.02  # share of a map's places that are the hardest
 AT_ONCE = 16  # pictures
-HELD_OUT = 0.2  # share of the lessons on which student and detectors are compared
+HELD_OUT = 0.2  # share of the pictures on which student and detectors are compared
 
 
 @final
@@ -70,7 +71,8 @@ class Compact(Distiller):
         def foot(model: FeatureMatching, features: Features, held: NDArray[np.int64]) -> None:
             assert isinstance(model, ReverseDistillationModel)
             find_footing(model, features, held)
-            told.update(_listen(model, self.teachers, items, self.config, seed, on_step))
+            lessons = _lessons(model, self.teachers, items, self.config, seed, on_step)
+            told.update(_listen(model, lessons, self.config, seed, on_step))
 
         artefact = distil(model, items, method=METHOD, seed=seed, workdir=workdir, on_step=on_step, foot=foot)
         follows = told["follows"]
@@ -80,7 +82,8 @@ class Compact(Distiller):
             f"({follows['before']:.3f} before it was told what counts)"
         )
         notes = [*artefact.training["notes"], note]
-        return replace(artefact, training=artefact.training | told | {"notes": notes})
+        training = artefact.training | told | {"teachers": len(self.teachers), "notes": notes}
+        return replace(artefact, training=training)
 
 
 @dataclass(frozen=True)
@@ -89,23 +92,19 @@ class _Lessons:
 
     parts: list[Tensor]  # float16 (n, c, h, w) of each scale: squared differences, relative to what is usual
     maps: Tensor  # (n, g, g)
+    picture: NDArray[np.int64]  # (n,) which good one each is, or was made of
     damaged: NDArray[np.bool_]  # (n,)
 
 
 def _listen(
-    model: ReverseDistillationModel,
-    teachers: Sequence[Scorer],
-    items: Items,
-    config: CompactConfig,
-    seed: int,
-    on_step: OnStep,
+    model: ReverseDistillationModel, lessons: _Lessons, config: CompactConfig, seed: int, on_step: OnStep
 ) -> dict[str, Any]:
     """Weigh channels and scales of a trained model so that its map becomes the detectors', and say how close it is."""
-    lessons = _lessons(model, teachers, items, config, seed, on_step)
     rng = np.random.default_rng((seed, 5))
-    n = len(lessons.maps)
-    held = rng.permutation(n)[: max(2, round(HELD_OUT * n))]
-    learned = np.setdiff1d(np.arange(n), held)
+    pictures = int(lessons.picture.max()) + 1
+    apart = rng.permutation(pictures)[: max(1, round(HELD_OUT * pictures))]
+    is_held = np.isin(lessons.picture, apart)  # with all that was made of it
+    held, learned = np.flatnonzero(is_held), np.flatnonzero(~is_held)
     said = lessons.maps[held].flatten(1).amax(1).numpy()
     weighing = _Weighing(model, config)
     with torch.no_grad():
@@ -135,7 +134,7 @@ def _listen(
         "before": before, "top_overlap": top_overlap(said, student),
     }  # fmt: skip
     parts = np.array_split(np.array(losses), min(100, len(losses)))
-    return {"follows": follows, "listening": [float(part.mean()) for part in parts], "teachers": len(teachers)}
+    return {"follows": follows, "listening": [float(part.mean()) for part in parts]}
 
 
 def _lessons(
@@ -147,9 +146,7 @@ def _lessons(
     on_step: OnStep,
 ) -> _Lessons:
     """Show good pictures, damaged ones and faintly damaged ones to the student and to the detectors."""
-    count = min(config.heard, len(items))
-    some = items.subset(np.linspace(0, len(items) - 1, count).astype(np.int64))
-    good = np.concatenate([batch.x for batch in some.batches(AT_ONCE)])
+    good = evenly(items, config.heard)
     damaged, place = damage(good, seed + 1)
     if not len(damaged):
         raise InputError(
@@ -172,6 +169,7 @@ def _lessons(
     return _Lessons(
         [torch.cat(part) for part in parts],
         _together([torch.cat(said) for said in maps], len(good)),
+        np.concatenate([np.arange(len(good)), place, place]),
         np.arange(len(shown)) >= len(good),
     )
 

@@ -14,6 +14,11 @@ __all__ = [
     "ReverseDistillationConfig",
 ]
 
+PRESETS = (
+    "full = as the backbone; light = one student, its code half as large, of thrifty convolutions; nano = light, and "
+    "the encoder made narrower until a picture takes 0.3 G multiply-adds"
+)
+
 
 @dataclass(frozen=True)
 class PictureConfig:
@@ -71,12 +76,7 @@ class ReverseDistillationConfig(PictureConfig):
     """Every knob of reverse distillation."""
 
     # what a picture may cost
-    preset: str = knob(
-        "full",
-        "full = as the backbone; light = one student, its code half as large, of thrifty convolutions; nano = light, "
-        "and the teacher made narrower until a picture takes 0.3 G multiply-adds",
-        one_of("full", "light", "nano"),
-    )
+    preset: str = knob("full", PRESETS, one_of("full", "light", "nano"))
     budget: float = knob(
         0.0, "most multiply-adds for a picture, in G: the teacher is made narrower until it fits; 0 = as the preset",
         automatic_or(between(1e-3, 1e3)),
@@ -213,12 +213,7 @@ class CompactConfig(ReverseDistillationConfig):
     """Every knob of a compact student of detectors of pictures."""
 
     # what a picture may cost
-    preset: str = knob(
-        "nano",
-        "full = as the backbone; light = one student, its code half as large, of thrifty convolutions; nano = light, "
-        "and the encoder made narrower until a picture takes 0.3 G multiply-adds",
-        one_of("full", "light", "nano"),
-    )
+    preset: str = knob("nano", PRESETS, one_of("full", "light", "nano"))
 
     # what is asked of its map
     measure: str = knob(

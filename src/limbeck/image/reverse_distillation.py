@@ -18,6 +18,7 @@ from torch import Tensor
 
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, ignore
 from limbeck.data.defects import damage
+from limbeck.data.images import evenly
 from limbeck.errors import ConfigError
 from limbeck.image.backbones import find_architecture
 from limbeck.image.config import ReverseDistillationConfig
@@ -158,9 +159,7 @@ def teacher_within(config: ReverseDistillationConfig, items: Items, *, seed: int
         return teacher
     model = build_model(config, seed=seed, teacher=teacher).eval()
     rest = count_macs(model, config.size) - count_macs(teacher, config.size)  # student and map
-    count = min(config.narrowed_on, len(items))
-    some = items.subset(np.linspace(0, len(items) - 1, count).astype(np.int64))
-    good = np.concatenate([batch.x for batch in some.batches(16)])
+    good = evenly(items, config.narrowed_on)
     return prune(teacher, np.concatenate([good, damage(good, seed)[0]]), budget * MACS - rest, on_step=on_step)
 
 
