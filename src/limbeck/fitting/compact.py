@@ -59,7 +59,7 @@ def _spec_of(detectors: Sequence[Any]) -> PictureSpec:
                 "pictures are distilled from detectors of pictures",
                 expected="a Detector that limbeck.fit made of pictures, or a list of them",
                 got="a detector of rows" if isinstance(detector, Detector) else repr(detector)[:80],
-                fix="limbeck.load the package of one",
+                fix="check the package's path; in Python, limbeck.load it first",
             )
     specs = list(dict.fromkeys(d.spec for d in detectors))
     if len(specs) != 1 or specs[0].height != specs[0].width:
