@@ -69,6 +69,16 @@ class TorchAutoEncoder:
         return self._lost(x).detach().numpy()
 
 
+def test_what_is_said_of_pictures_is_refused_of_rows(distilled):
+    for teacher, options, got in (
+        (distilled, {"normal": "good"}, "normal='good'"),
+        ([distilled] * 2, {}, "2 detectors"),
+    ):
+        with pytest.raises(ConfigError, match="rows have one teacher") as caught:
+            limbeck.distil(teacher, rows(100), **options)
+        assert got in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("teacher", "say"),
     [

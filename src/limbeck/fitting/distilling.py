@@ -126,6 +126,7 @@ def distil(
         return finish(
             prepared, distiller, chosen, method=COMPACT, alpha=alpha, seed=seed, workdir=workdir, on_step=on_step
         )
+    _refuse_of_pictures(teacher, normal)
     chosen = configure(METHOD, config)
     on_step(Step("reading", 0, 1))
     ignored = [ignore_columns] if isinstance(ignore_columns, str) else list(ignore_columns)
@@ -265,6 +266,18 @@ def _refuse_of_tables(turned: bool, id: str | None, ignore_columns: Sequence[str
             expected="neither turned, id nor ignore_columns",
             got=", ".join(name for name, is_given in given.items() if is_given),
             fix="leave it out",
+        )
+
+
+def _refuse_of_pictures(teacher: Any, normal: str | None) -> None:
+    """Refuse what is said of pictures, where there are rows."""
+    several = isinstance(teacher, (list, tuple)) and any(isinstance(one, Detector) for one in teacher)
+    if several or normal is not None:
+        raise ConfigError(
+            "rows have one teacher, and no folder that means normal",
+            expected="one detector, or its stored scores",
+            got=f"{len(teacher)} detectors" if several else f"normal={normal!r}",
+            fix="put the scores of several together, and give those (limbeck score)" if several else "leave it out",
         )
 
 
