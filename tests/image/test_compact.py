@@ -1,6 +1,7 @@
 """A compact student of detectors: what it hears, how close it comes, what it costs, and what is refused."""
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -68,7 +69,13 @@ def test_it_says_how_closely_it_follows(compact):
 def test_what_it_hears_is_what_its_map_becomes(heavy, textures, tmp_path):
     """The same pictures, seed and features; detectors that disagree: each student's map is most like its own one's."""
     prepared, _, config = prepare_compact(
-        heavy, textures, SMALL | {"weigh_steps": 150}, normal=None, on_corrupt="refuse", seed=0, on_step=ignore
+        heavy,
+        textures,
+        SMALL | {"weigh_steps": 150, "even": 0.0},
+        normal=None,
+        on_corrupt="refuse",
+        seed=0,
+        on_step=ignore,
     )
     detectors = {name: Half(heavy.spec, name) for name in ("red", "blue")}
     shown = np.concatenate([textures[:10], damage(textures[:10], 99)[0]])
@@ -80,6 +87,23 @@ def test_what_it_hears_is_what_its_map_becomes(heavy, textures, tmp_path):
         own = scorer_for(artefact)(shown).map.ravel()
         alike[name] = {other: np.corrcoef(own, d(shown).map.ravel())[0, 1] for other, d in detectors.items()}
     assert alike["red"]["red"] > alike["blue"]["red"] and alike["blue"]["blue"] > alike["red"]["blue"]
+
+
+def test_channels_are_held_near_each_other(heavy, textures, tmp_path):
+    """The more so, the stronger; the scales keep their shares, of which the finest is the largest."""
+    spread = []
+    for even in (0.0, 1.0, 100.0):
+        prepared, compact, _ = prepare_compact(
+            heavy, textures, SMALL | {"steps": 5, "even": even}, normal=None, on_corrupt="refuse", seed=0,
+            on_step=ignore,
+        )  # fmt: skip
+        graph = onnx.load_from_string(compact.fit(prepared.learn, seed=0, workdir=tmp_path).onnx)
+        weights = [
+            onnx.numpy_helper.to_array(t) for t in graph.graph.initializer if "weight" in t.name and "map" in t.name
+        ]
+        assert len(weights) == 2 and all((w > 0).all() for w in weights)
+        spread.append(sum(float(np.log(w).std()) for w in weights))
+    assert spread[0] > 2 * spread[1] > 20 * spread[2]
 
 
 def test_nothing_is_heard_of_the_pictures_that_say_how_closely(heavy, textures, tmp_path, monkeypatch):

@@ -293,6 +293,20 @@ def test_the_footing_sends_quantiles_of_normal_pixels_to_their_places(tmp_path, 
         assert low == pytest.approx(0, abs=1e-5) and high == pytest.approx(0.1 / count, abs=1e-5)
 
 
+def test_the_finest_scale_may_count_more(tmp_path):
+    """Of each student; all together weigh what they did."""
+    model, items = build_model(settings(halved="both"), seed=0), items_of(20)
+    features = features_of(model, items, tmp_path)
+    find_footing(model, features, np.arange(20))
+    even = model.map.slope.clone(), model.map.shift.clone()
+    for fields, finest in (({"finest": 4.0}, 4.0), ({"preset": "light"}, 2.0), ({"preset": "light", "finest": 1.0}, 1)):
+        model.config = settings(halved="both", **fields)
+        find_footing(model, features, np.arange(20))
+        wanted = torch.tensor([finest, 1.0] * 2) * 2 / (1 + finest)
+        for before, after in zip(even, (model.map.slope, model.map.shift), strict=True):
+            torch.testing.assert_close(after, before * wanted)
+
+
 @pytest.mark.parametrize("kind", FOOTINGS)
 def test_a_student_without_a_fault_gets_a_finite_footing(tmp_path, monkeypatch, kind):
     model, items = build_model(settings(footing=kind), seed=0), items_of(6)

@@ -2,8 +2,8 @@
 
 It is a reverse distillation of its own, with a narrow encoder and a thrifty decoder, so that it knows by itself what is
 not normal, drawn or not. From the detectors it hears what counts: on good pictures, and on the same with drawn defects,
-strong and faint, it learns to weigh the channels of its features so that its map becomes theirs. A network that learned
-the map from the picture outright would know the drawn defects and little else.
+strong and faint, it learns to weigh the channels of its features so that its map becomes theirs; the map's scales keep
+their shares. A network that learned the map from the picture outright would know the drawn defects and little else.
 
 Several detectors are put on one footing by the quantiles of their maps of good pictures, and averaged.
 
@@ -99,7 +99,7 @@ class _Lessons:
 def _listen(
     model: ReverseDistillationModel, lessons: _Lessons, config: CompactConfig, seed: int, on_step: OnStep
 ) -> dict[str, Any]:
-    """Weigh channels and scales of a trained model so that its map becomes the detectors', and say how close it is."""
+    """Weigh the channels of a trained model so that its map becomes the detectors', and say how close it is."""
     rng = np.random.default_rng((seed, 5))
     pictures = int(lessons.picture.max()) + 1
     apart = rng.permutation(pictures)[: max(1, round(HELD_OUT * pictures))]
@@ -116,7 +116,7 @@ def _listen(
         some = rng.choice(learned, min(AT_ONCE, len(learned)), replace=False)
         own, wanted = weighing(lessons.parts, some), lessons.maps[some]
         error = F.smooth_l1_loss(own, wanted, beta=BEND, reduction="none").flatten(1)
-        loss = error.mean()
+        loss = error.mean() + config.even * weighing.uneven()
         if config.hard:
             loss = loss + config.hard * error.topk(max(1, round(HARD * error.shape[1])), 1).values.mean()
         for group in optimiser.param_groups:
@@ -202,7 +202,7 @@ def _parts(model: ReverseDistillationModel, pictures: NDArray[np.uint8]) -> list
 
 
 class _Weighing(torch.nn.Module):
-    """The map as a function of the weights of channels and scales, each kept as its logarithm.
+    """The map as a function of the weights of channels, each kept as its logarithm, and of its mean.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ class _Weighing(torch.nn.Module):
         shapes = model.wanted([torch.empty(shape) for shape in model.shapes])
         self.channel = torch.nn.ParameterList(torch.zeros(shape.shape[0]) for shape in shapes)
         self.channel.requires_grad_(config.channels)
-        self.scale = torch.nn.Parameter(model.map.slope.clone().log())
+        self.slope = model.map.slope.clone()
         self.shift = torch.nn.Parameter(model.map.shift.sum())
         grid = max(1, config.size // GRID)
         self.larger = [
@@ -230,8 +230,12 @@ class _Weighing(torch.nn.Module):
         for k, (part, (rows, columns)) in enumerate(zip(parts, self.larger, strict=True)):
             weight = self.channel[k].exp()
             far = torch.einsum("nchw,c->nhw", part[chosen].float(), weight).clamp_min(1e-12).sqrt()
-            maps.append(self.scale[k].exp() * (rows @ far @ columns.T))
+            maps.append(self.slope[k] * (rows @ far @ columns.T))
         return self.shift + torch.stack(maps).sum(0)
+
+    def uneven(self) -> Tensor:
+        """Return how far the channels' weights are from 1, as the mean square of their logarithms, scale by scale."""
+        return torch.stack([channel.square().mean() for channel in self.channel]).sum()
 
     def fit_line(self, parts: Sequence[Tensor], maps: Tensor, chosen: NDArray[np.int64]) -> None:
         """Begin where a line brings the map that there is nearest to what is wanted."""
@@ -239,12 +243,12 @@ class _Weighing(torch.nn.Module):
         rest = own - own.mean()
         gain = float((rest * (wanted - wanted.mean())).sum() / rest.square().sum().clamp_min(1e-12))
         gain = max(gain, 1e-3)  # a map that points the other way is no place to begin
-        self.scale.add_(math.log(gain))
+        self.slope *= gain
         self.shift.copy_(gain * (self.shift - own.mean()) + wanted.mean())
 
     def settle(self, model: ReverseDistillationModel) -> None:
         """Give the weights to the model's map."""
         for k, channel in enumerate(self.channel):
             model.map.set_weight(k, channel.detach().exp())
-        slope = self.scale.detach().exp().tolist()
+        slope = self.slope.tolist()
         model.map.set_footing(slope, [float(self.shift) / len(slope)] * len(slope))

@@ -103,6 +103,12 @@ class ReverseDistillationConfig(PictureConfig):
     )
     dropout: float = knob(0.0, "share of the embedding's channels dropped while learning", between(0, 0.9))
 
+    # the map
+    finest: float = knob(
+        0.0, "weight of the map's finest scale beside each other one; 0 = as the preset: 1 for full, 2 for the rest",
+        automatic_or(between(0.01, 100)),
+    )  # fmt: skip
+
     # what it is told
     mix: float = knob(0.75, "share of the pictures that get patches of others, which it is not to re-create", share)
     mining: str = knob("none", "places that count less: none, zscore or quantile", one_of("none", "zscore", "quantile"))
@@ -226,7 +232,8 @@ class CompactConfig(ReverseDistillationConfig):
         256, "pictures of which they give maps; as many with drawn defects, strong and faded", at_least(8)
     )
     faintest: float = knob(0.15, "strength of the faintest drawn defect", share)
-    channels: bool = knob(True, "whether each channel of the features is weighed, or each scale alone")
+    channels: bool = knob(True, "whether each channel of the features is weighed, or all count the same")
+    even: float = knob(0.3, "how strongly the weights of channels are held near each other", at_least(0))
     weigh_steps: int = knob(400, "optimiser steps in which the weights are learned", at_least(1))
     weigh_rate: float = knob(0.02, "learning rate of the weights' logarithms", between(1e-6, 1))
     hard: float = knob(0.0, "weight of the hardest 2 % of a map's places, beside all of them", at_least(0))

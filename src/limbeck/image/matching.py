@@ -82,6 +82,10 @@ class FeatureMatching(nn.Module):
         """Return the teacher's features as often as the student gives them."""
         return list(targets) * self.times
 
+    def shares(self) -> list[float]:
+        """Return how much each scale of the map counts once all are on one footing, 1 on the average."""
+        return [1.0] * (len(self.shapes) * self.times)
+
     def loss(self, images: Tensor | None, targets: list[Tensor]) -> Tensor:
         """Return the loss of a batch."""
         return feature_loss(targets, self.outputs(images, targets), self.config.loss)
@@ -172,8 +176,8 @@ def find_footing(model: FeatureMatching, features: Features, chosen: NDArray[np.
             outputs = model.outputs(features.pictures(part) if model.looks else None, targets)
             maps.append(scale_maps(model.map, model.wanted(targets), outputs))
     by = by_means if model.config.footing == "mean" else by_quantiles
-    slope, shift = by(np.concatenate(maps, 1))
-    model.map.set_footing(slope, shift if model.config.combine == "sum" else [0.0] * len(shift))
+    slope, shift = (np.multiply(model.shares(), values) for values in by(np.concatenate(maps, 1)))
+    model.map.set_footing(slope.tolist(), (shift if model.config.combine == "sum" else 0 * shift).tolist())
 
 
 def tolerance_of(model: FeatureMatching) -> float:

@@ -34,6 +34,7 @@ __all__ = ["ReverseDistillation", "ReverseDistillationModel", "build_model", "te
 METHOD = "reverse-distillation"
 MACS = 1e9  # in a unit of a budget
 NANO = 0.3  # G multiply-adds for a picture
+FINEST = 2.0  # weight of the finest scale of a map whose student has one small code
 CODES = {"yes": (True,), "no": (False,), "both": (False, True)}  # of `halved`: a student each
 
 
@@ -52,10 +53,18 @@ class ReverseDistillationModel(FeatureMatching):
 
     def __init__(self, teacher: Teacher, students: Students, config: ReverseDistillationConfig) -> None:
         super().__init__(teacher, students, config, times=len(students))
+        self.config: ReverseDistillationConfig = config
         self.share = config.mix
         self.mining = (
             None if config.mining == "none" else Mining(config.mining, config.mining_level, config.mining_factor)
         )
+
+    def shares(self) -> list[float]:
+        """Return how much each scale of the map counts: the finest one, the first, may count more."""
+        finest = self.config.finest or (1.0 if self.config.preset == "full" else FINEST)
+        each = np.array([finest, *[1.0] * (len(self.shapes) - 1)])
+        shares: list[float] = np.tile(each / each.mean(), self.times).tolist()
+        return shares
 
     def loss(self, images: Tensor | None, targets: list[Tensor]) -> Tensor:
         """Return the loss of a batch; pictures are not needed."""
