@@ -17,6 +17,7 @@ from limbeck.errors import PackageError, require
 
 __all__ = ["Operations", "count_operations", "dense_convolution"]
 
+CONVOLUTIONS = ("Conv", "ConvTranspose")
 FIRST = "input"  # the stage before any parameter
 QUANTISATION = ("_scale", "_zero_point")  # how parameters are stored, not what was learned
 
@@ -33,11 +34,14 @@ class Operations:
         Multiply-add operations for one item, by stage, in the order in which an item meets them.
     stages : dict of str to str
         The stage of each operation, by its name, and by the names of what it gives.
+    places : dict of str to int
+        Height times width of what each convolution reads, by its name.
     """
 
     parameters: Mapping[str, int]
     macs: Mapping[str, int]
     stages: Mapping[str, str]
+    places: Mapping[str, int]
 
     @property
     def total(self) -> int:
@@ -79,13 +83,16 @@ def count_operations(graph: bytes) -> Operations:
     shapes = _shapes(model.graph)
     stages, order = _stages(model.graph)
     macs = dict.fromkeys(order, 0)
+    places = {}
     for node in model.graph.node:
         macs[stages[node.name]] += _macs(node, shapes)
+        if node.op_type in CONVOLUTIONS:
+            places[node.name] = math.prod(_shape(node.input[0], shapes)[2:])
     parameters = dict.fromkeys(order, 0)
     for tensor in model.graph.initializer:
         if tensor.name in stages and not tensor.name.endswith(QUANTISATION):
             parameters[stages[tensor.name]] += math.prod(tensor.dims)
-    return Operations(parameters, macs, stages)
+    return Operations(parameters, macs, stages, places)
 
 
 def _shapes(graph: Any) -> dict[str, tuple[int, ...]]:
@@ -131,7 +138,7 @@ def _stages(graph: Any) -> tuple[dict[str, str], list[str]]:
 
 def _macs(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Return the multiply-add operations of one operation."""
-    if node.op_type in ("Conv", "ConvTranspose"):
+    if node.op_type in CONVOLUTIONS:
         weight = _shape(node.input[1], shapes)  # (out, in / groups, h, w), of a transposed one (in, out / groups, h, w)
         places = _shape(node.output[0] if node.op_type == "Conv" else node.input[0], shapes)
         return math.prod(places) * math.prod(weight[1:])

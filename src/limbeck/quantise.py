@@ -1,7 +1,9 @@
 """The same graph with fewer bits: weights and features of its networks, never its scoring tail.
 
 The tail, the part `map` of a graph, takes differences of features that are nearly alike: eight bits would leave little
-of them. What comes before any network, the picture's own values, stays as it is, too.
+of them. What comes before any network, the picture's own values, stays as it is, too. So do, with eight bits, the first
+convolutions, those that read at least half the picture's height: they hold few weights, and what is lost there is lost
+to all that follows.
 
 Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018.
 """
@@ -26,6 +28,7 @@ __all__ = ["PRECISIONS", "with_fewer_bits"]
 
 PRECISIONS = ("fp32", "fp16", "int8")
 FLOATING = (FIRST, "map")  # stages that are left alone
+FINEST = 1 / 4  # of the picture's places: convolutions that read so many are left alone, too
 QUANTISED = ("Conv", "ConvTranspose", "Add", "Concat", "Relu", "Clip", "MaxPool", "Mul")
 
 
@@ -37,8 +40,8 @@ def with_fewer_bits(graph: bytes, precision: str, pictures: NDArray[np.uint8]) -
     graph : bytes
         An ONNX model in float32.
     precision : str
-        "fp32": as it is; "fp16": weights in half precision, half the size and no faster; "int8": each weight and
-        feature in eight bits, weights by channel, features in the range that they have on some pictures.
+        "fp32": as it is; "fp16": weights in half precision, half the size and no faster; "int8": weights and features
+        in eight bits, weights by channel, features in the range that they have on some pictures.
     pictures : ndarray of uint8, shape (n, h, w, 3)
         Those; defects among them, or what is strange is cut off at the range of good ones.
 
@@ -50,9 +53,12 @@ def with_fewer_bits(graph: bytes, precision: str, pictures: NDArray[np.uint8]) -
     if precision == "fp32":
         return graph
     onnx: Any = require("onnx", "report")
-    stages = count_operations(graph).stages
+    operations = count_operations(graph)
+    stages = operations.stages
     model = onnx.load_from_string(graph)
     alone = [node.name for node in model.graph.node if stages[node.name] in FLOATING]
+    most = max(operations.places.values(), default=0)
+    alone += [name for name, places in operations.places.items() if places >= FINEST * most]
     with _quietly():
         made = _int8(graph, alone, pictures) if precision == "int8" else _fp16(model, stages)
     del made.metadata_props[:]
