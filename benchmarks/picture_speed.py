@@ -66,6 +66,7 @@ RESULTS = Path(__file__).with_suffix(".csv")
 ALPHA = 0.1
 FEW_STEPS = 5  # of a model whose speed alone is asked
 Found = dict[str, float]
+Pictures = NDArray[np.uint8]
 Clocks = NDArray[np.float64]  # seconds on the wall, and of the processor
 Teach = Callable[[Tensor], Sequence[Tensor]]
 
@@ -252,6 +253,12 @@ def session_of(graph: bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
+def run_on(session: Any, x: Pictures) -> Sequence[NDArray[np.float32]]:
+    """Give a graph a batch, as the package does."""
+    found: Sequence[NDArray[np.float32]] = session.run(None, {"pictures": x})
+    return found
+
+
 def fitted(folder: Path, size: int) -> Detector:
     """Fit the default model for a handful of steps."""
     with warnings.catch_warnings():
@@ -308,7 +315,9 @@ def single(folder: Path, amounts: Amounts) -> Found:
     found: Found = {}
     for threads, word in ((1, "one thread"), (0, "the package's own threads")):
         session = session_of(fit.artefact.onnx, threads)
-        scorer = PictureScorer(for_pictures(fit.spec), session_of(fit.artefact.onnx, threads))
+        scorer = PictureScorer(
+            for_pictures(fit.spec), functools.partial(run_on, session_of(fit.artefact.onnx, threads))
+        )
         detector = dataclasses.replace(fit, scorer=scorer)
         if not np.array_equal(detector.detect(files[0]).score, bare(session, amounts.size, files[0])[0]):
             sys.exit("the bare graph is not given the same picture")

@@ -1,6 +1,7 @@
 """Fewer bits: smaller, the tail untouched, a threshold of its own, and refused with numbers where it finds less."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from limbeck import export as module
 from limbeck.checks import check_detector
 from limbeck.cli import main
 from limbeck.data.defects import damage
-from limbeck.errors import ConfigError, InputError, ParityError
+from limbeck.errors import ConfigError, InputError, MissingExtraError, PackageError, ParityError
 from limbeck.export import export
 from limbeck.metrics import auroc
 from limbeck.operations import count_operations
@@ -51,6 +52,18 @@ def test_eight_bits_take_a_quarter_and_leave_the_tail_alone(detector, small):
     given = {o for n in onnx.load_from_string(before).graph.node if stages[n.name] == "map" for o in n.output}
     nodes = onnx.load_from_string(after).graph.node
     assert not any(i in given for n in nodes if n.op_type == "QuantizeLinear" for i in n.input)
+
+
+def test_convolutions_that_see_the_picture_at_its_finest_keep_all_bits(detector, small):
+    """Those that read at least half its height: of this backbone its first, whose loss all others would share."""
+    before, after = (onnx.load_from_string(d.artefact.onnx).graph for d in (detector, small))
+    places = count_operations(detector.artefact.onnx).places
+    assert max(places.values()) == 64 * 64 and len(places) == sum(n.op_type.startswith("Conv") for n in before.node)
+    fine = {name for name, count in places.items() if count >= 32 * 32}
+    assert 1 <= len(fine) < len(places) / 2
+    parameters = {t.name for t in after.initializer}
+    floating = {n.name for n in after.node if n.op_type.startswith("Conv") and n.input[1] in parameters}
+    assert floating == fine
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
@@ -179,3 +192,59 @@ def test_the_command(detector, parts, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main([str(a) for a in (*arguments, tmp_path / "small.limbeck")])
     assert end.value.code == 1 and "exists" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def elsewhere(detector, textures):
+    """The same in eight bits, for OpenVINO; it keeps quiet where it believes to run in CI."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CI", "true")
+        yield export(detector, "int8", textures[:30], runtime="openvino", max_drop=20.0)
+
+
+def test_another_engine_says_the_same(detector, textures, elsewhere):
+    whole = export(detector, "fp32", textures[:20], runtime="openvino")
+    check_detector(whole, textures[:4])
+    ours, theirs = (scorer_for(detector.artefact, runtime)(textures) for runtime in ("onnx", "openvino"))
+    np.testing.assert_allclose(theirs.score, ours.score, rtol=1e-4)
+    np.testing.assert_allclose(theirs.map, ours.map, rtol=1e-3, atol=1e-4)
+    assert whole.detect(textures[:0]).score.shape == (0,)
+
+
+def test_a_package_for_another_engine_runs_on_it(elsewhere, detector, textures, tmp_path):
+    """Without being told; its threshold is that of what it gives there."""
+    check_detector(elsewhere, textures[:4])
+    assert elsewhere.artefact.training["export"]["runtime"] == "openvino" and "OpenVINO" in elsewhere.card.notes[-1]
+    elsewhere.save(tmp_path / "small.limbeck")
+    again = limbeck.load(tmp_path / "small.limbeck")
+    wanted = scorer_for(elsewhere.artefact, "openvino")(textures[:30]).score
+    np.testing.assert_array_equal(again.detect(textures[:30]).score, wanted)
+    np.testing.assert_array_equal(np.sort(wanted), again.calibrator.normals)
+    assert not np.array_equal(limbeck.load(tmp_path / "small.limbeck", "onnx").detect(textures[:30]).score, wanted)
+    damaged = damage(textures, 7)[0]
+    label = np.repeat([0, 1], (len(textures), len(damaged)))
+    both = np.concatenate([textures, damaged])
+    assert auroc(label, again.scorer(both).score) > auroc(label, detector.scorer(both).score) - 0.05
+
+
+def test_a_profile_is_of_the_engine_that_it_runs_on(elsewhere):
+    found = profile(elsewhere, threads=[1], batches=[1], rounds=2)
+    assert "openvino" in found.machine
+    times = {stage.name: stage.seconds for stage in found.stages}
+    assert min(times["teacher"], times["student"], times["map"]) > 0
+
+
+def test_an_engine_that_is_not_installed(elsewhere, tmp_path, monkeypatch):
+    elsewhere.save(tmp_path / "small.limbeck")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match="openvino"):
+        limbeck.load(tmp_path / "small.limbeck")
+    assert limbeck.load(tmp_path / "small.limbeck", "onnx").threshold == elsewhere.threshold
+
+
+def test_engines_that_are_refused(detector, textures):
+    with pytest.raises(ConfigError, match="no such runtime for pictures"):
+        export(detector, "int8", textures[:30], runtime="numpy")
+    broken = dataclasses.replace(detector.artefact, onnx=b"no graph")
+    with pytest.raises(PackageError, match=r"model\.onnx cannot be loaded"):
+        scorer_for(broken, "openvino")

@@ -220,7 +220,7 @@ class Detector:
         folder : path
             A package.
         runtime : str
-            "auto", "numpy" or "onnx".
+            "auto", "numpy" (rows), "onnx" or "openvino" (pictures); see `limbeck.runtime.scorer_for`.
 
         Returns
         -------
@@ -233,6 +233,8 @@ class Detector:
             If it is missing, damaged, tampered with or too new.
         ConfigError
             If there is no such runtime.
+        MissingExtraError
+            If it is not installed.
         """
         contents = package.read(Path(folder))
         scorer = scorer_for(contents.artefact, runtime)

@@ -27,6 +27,7 @@ from limbeck.runtime import scorer_for
 __all__ = ["MAX_DROP", "export"]
 
 MAX_DROP = 0.5  # points of AUROC
+ENGINES = {"onnx": "onnxruntime", "openvino": "OpenVINO"}
 FEWEST, MOST = 10, 50  # pictures to calibrate on at least, and to learn ranges from at most, good and damaged
 ENOUGH = 1000  # pictures for threshold and gate, evenly from all that are given: they are held in memory
 AT_ONCE = 16
@@ -38,6 +39,7 @@ def export(
     precision: str,
     calibration: Any,
     *,
+    runtime: str = "onnx",
     test: Any = None,
     max_drop: float = MAX_DROP,
     seed: int = 0,
@@ -58,6 +60,9 @@ def export(
         "int8", "fp16", or "fp32": the threshold alone is new.
     calibration : path, list or array
         Good pictures, at least ten, as for `limbeck.fit`; of more than a thousand some, evenly.
+    runtime : str
+        What the package is to run on: "onnx", or "openvino" for processors of Intel's kind, of the extra `openvino`.
+        With eight bits each rounds in its own way, so the threshold belongs to one.
     test : path or list, optional
         Labelled pictures that tell how much is lost. Default: the good ones, and the same with drawn defects.
     max_drop : float
@@ -81,7 +86,7 @@ def export(
     ParityError
         If more is lost.
     MissingExtraError
-        If onnx, of the extra `report`, is not installed.
+        If onnx, of the extra `report`, or the runtime is not installed.
 
     Examples
     --------
@@ -92,6 +97,10 @@ def export(
     """
     if precision not in PRECISIONS:
         raise ConfigError("there is no such precision", expected="one of " + ", ".join(PRECISIONS), got=repr(precision))
+    if runtime not in ENGINES:
+        raise ConfigError(
+            "there is no such runtime for pictures", expected="one of " + ", ".join(ENGINES), got=repr(runtime)
+        )
     if not max_drop >= 0:
         raise ConfigError("max_drop is out of its range", expected="points, 0 or more", got=repr(max_drop))
     if not isinstance(detector.spec, PictureSpec):
@@ -112,7 +121,7 @@ def export(
     ranges = np.concatenate([pictures[:MOST], damaged[:MOST]])
     graph = with_fewer_bits(detector.artefact.onnx, precision, ranges)
     artefact = dataclasses.replace(detector.artefact, onnx=graph)
-    scorer = scorer_for(artefact)
+    scorer = scorer_for(artefact, runtime)
     on_step(Step("converting", 1, 1))
     on_step(Step("comparing", 0, 2))
     before, after = _scores(detector.scorer, pictures), _scores(scorer, pictures)
@@ -129,7 +138,7 @@ def export(
             got=f"{lost.points:.2f}: {lost.before:.4f}, then {lost.after:.4f}",
             fix="allow more (--max-drop), or stay with more bits",
         )
-    return _described(small, detector, precision, lost, max_drop, spearman(before, after), raised)
+    return _described(small, detector, precision, runtime, lost, max_drop, spearman(before, after), raised)
 
 
 @dataclass(frozen=True)
@@ -184,21 +193,29 @@ def _of_drawn(before: Detector, after: Detector, pictures: NDArray[np.uint8], se
 
 
 def _described(
-    small: Detector, detector: Detector, precision: str, lost: _Lost, most: float, ranks: float, raised: list[str]
+    small: Detector,
+    detector: Detector,
+    precision: str,
+    runtime: str,
+    lost: _Lost,
+    most: float,
+    ranks: float,
+    raised: list[str],
 ) -> Detector:
     """Write down what was done."""
     sizes = len(detector.artefact.onnx), len(small.artefact.onnx)
     facts = {
         "precision": precision,
+        "runtime": runtime,
         "auroc": {"before": lost.before, "after": lost.after, "on": lost.on},
         "max_drop": most,
         "spearman": ranks,
         "bytes": {"before": sizes[0], "after": sizes[1]},
     }
     note = (
-        f"{precision}: {sizes[1] / sizes[0]:.0%} of the size; AUROC {lost.before:.4f}, then {lost.after:.4f} on "
-        f"{lost.on} (at most {most:g} points may be lost); rank correlation of good pictures' scores {ranks:.3f}; the "
-        "threshold is that of the pictures given for it"
+        f"{precision}, for {ENGINES[runtime]}: {sizes[1] / sizes[0]:.0%} of the size; AUROC {lost.before:.4f}, then "
+        f"{lost.after:.4f} on {lost.on} (at most {most:g} points may be lost); rank correlation of good pictures' "
+        f"scores {ranks:.3f}; the threshold is that of the pictures given for it"
     )
     artefact = dataclasses.replace(small.artefact, training=detector.artefact.training | {"export": facts})
     card = dataclasses.replace(

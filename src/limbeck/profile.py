@@ -29,10 +29,10 @@ from limbeck.contracts import OnStep, Step, ignore
 from limbeck.data.images import PictureItems
 from limbeck.data.layouts import find_pictures
 from limbeck.detector import Detector
-from limbeck.errors import ConfigError, InputError
+from limbeck.errors import ConfigError, InputError, require
 from limbeck.operations import count_operations, dense_convolution
 from limbeck.picture_spec import PictureSpec
-from limbeck.runtime import scorer_for, session_for
+from limbeck.runtime import compiled_for, made_for, runner_for, scorer_for, session_for
 from limbeck.spec import for_pictures
 
 __all__ = ["Profile", "Stage", "profile"]
@@ -251,12 +251,12 @@ class _Rows:
 
 
 class _Pictures:
-    """How pictures are measured: in onnxruntime, from files."""
+    """How pictures are measured: on the engine that the package was made for, from files."""
 
     def __init__(self, detector: Detector, source: Any, place: Path) -> None:
-        import onnxruntime
-
-        self.engine = f"onnxruntime {onnxruntime.__version__}"
+        self.runtime = made_for(detector.artefact)
+        module = require({"onnx": "onnxruntime"}.get(self.runtime, self.runtime), self.runtime)
+        self.engine = f"{module.__name__} {module.__version__.partition('-')[0]}"
         self.detector, self.place, self.spec = detector, place, for_pictures(detector.spec)
         files = _noise(self.spec, place) if source is None or isinstance(source, np.ndarray) else source
         self.items = PictureItems(self.spec, find_pictures(files).pictures[:PICTURES])
@@ -269,7 +269,7 @@ class _Pictures:
         self.alone = self._with(1)
 
     def _with(self, threads: int) -> Detector:
-        return dataclasses.replace(self.detector, scorer=scorer_for(self.detector.artefact, "onnx", threads))
+        return dataclasses.replace(self.detector, scorer=scorer_for(self.detector.artefact, self.runtime, threads))
 
     def batch(self, size: int) -> NDArray[Any]:
         return np.resize(self.x, (size, *self.x.shape[1:]))
@@ -297,15 +297,16 @@ class _Pictures:
         best = 0.0
         for channels, size in ((64, 64), (128, 32), (256, 16)):
             graph, macs = dense_convolution(channels, size)
-            session, x = session_for(graph, 1), np.zeros((1, channels, size, size), np.float32)
-            best = max(best, macs / _median(lambda: session.run(None, {"x": x}), rounds))  # noqa: B023
+            run, x = runner_for(graph, self.runtime, 1), np.zeros((1, channels, size, size), np.float32)
+            best = max(best, macs / _median(lambda: run(x), rounds))  # noqa: B023
         return best
 
     def stages(self, rounds: int) -> tuple[Stage, ...]:
         work = count_operations(self.detector.artefact.onnx)
         score = self.alone.scorer(self.x[:1]).score
         whole = _median(lambda: self.alone.scorer(self.x[:1]), rounds)
-        inside = self._kernels(work.stages, max(rounds, 3))
+        count = self._nodes if self.runtime == "openvino" else self._kernels
+        inside = count(work.stages, max(rounds, 3))
         inside = {name: inside.get(name, 0.0) for name in work.macs}
         times = {READ: _median(self._read, rounds)} | inside
         times[ENGINE] = max(0.0, whole - sum(inside.values()))  # between the operations, and layouts that it changes
@@ -327,6 +328,18 @@ class _Pictures:
                 if stage and start <= event["ts"] <= stop:
                     run[stage] += event["dur"] / 1e6
         return {stage: statistics.median(run[stage] for run in runs) for stage in set(stages.values())}
+
+    def _nodes(self, stages: Mapping[str, str], rounds: int) -> dict[str, float]:
+        """Return the same where the engine is OpenVINO, which names what it fuses after one of its parts."""
+        request = compiled_for(self.detector.artefact.onnx, 1, counted=True).create_infer_request()
+        runs: list[dict[str, float]] = []
+        for _ in range(rounds + 1):
+            request.infer([self.x[:1]])
+            runs.append(dict.fromkeys(stages.values(), 0.0))
+            for node in request.profiling_info:
+                if stage := stages.get(node.node_name.partition("/")[0]):
+                    runs[-1][stage] += node.real_time.total_seconds()
+        return {stage: statistics.median(run[stage] for run in runs[1:]) for stage in set(stages.values())}
 
 
 def _median(call: Callable[[], object], rounds: int) -> float:

@@ -310,6 +310,7 @@ def export(
     calibration: str,
     out: Path,
     precision: Literal["int8", "fp16", "fp32"] = "int8",
+    to: Literal["onnx", "openvino"] = "onnx",
     test: str | None = None,
     max_drop: float = 0.5,
     seed: int = 0,
@@ -327,6 +328,8 @@ def export(
         The package to write.
     precision : str
         Bits of the networks; maps and scores stay in float32.
+    to : str
+        What the package runs on: onnxruntime, or OpenVINO for processors of Intel's kind.
     test : str
         Labelled pictures that tell how much is lost. Default: the good ones, and the same with drawn defects.
     max_drop : float
@@ -342,7 +345,9 @@ def export(
 
     refuse_existing(out, overwrite, is_package)
     with progress() as on_step:
-        small = run(load(package), precision, calibration, test=test, max_drop=max_drop, seed=seed, on_step=on_step)
+        small = run(
+            load(package), precision, calibration, runtime=to, test=test, max_drop=max_drop, seed=seed, on_step=on_step
+        )
         small.save(out, overwrite=overwrite)
     print(f"note: {small.card.notes[-1]}", file=sys.stderr)
     print(f"threshold {small.threshold:.4f} for a false-alarm rate of {small.alpha:g}\npackage   {out}")
