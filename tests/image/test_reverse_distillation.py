@@ -146,6 +146,9 @@ def test_a_budget_holds_for_all_of_the_graph(method, tmp_path):
     artefact = method(replace(kind(), fields)).fit(items_of(12), seed=0, workdir=tmp_path, on_step=ignore)
     assert 0.006e9 < count_operations(artefact.onnx).total <= 0.008e9
     assert artefact.training["teacher"]["narrowed"]["channels"]
+    before, after = (macs / 1e6 for macs in artefact.training["teacher"]["narrowed"]["macs"])
+    said = f"narrower: {before:.3g} to {after:.3g} million multiply-adds"
+    assert any(said in note for note in artefact.training["notes"])
 
 
 def test_the_blocks_asked_for_are_built():

@@ -151,13 +151,21 @@ def distil(
     on_step(Step("exporting", 1, 1))
     training = {
         "curves": {"loss": curve},
-        "notes": [],
+        "notes": _notes(model.teacher),
         "teacher": model.teacher.describe(),
         "footing": {"slope": model.map.slope.tolist(), "shift": model.map.shift.tolist()},
         "parity": {"largest": difference, "tolerance": tolerance_of(model)},
         "pictures": {"learned": len(learned), "held_out": len(held)},
     }
     return Artefact({}, graph, items.spec, method, asdict(config), training)
+
+
+def _notes(teacher: Teacher) -> list[str]:
+    """Return what the card says of a teacher that is not as it was published."""
+    if "narrowed" not in teacher.facts:
+        return []
+    before, after = (macs / 1e6 for macs in teacher.facts["narrowed"]["macs"])
+    return [f"the encoder was made narrower: {before:.3g} to {after:.3g} million multiply-adds for a picture"]
 
 
 def find_footing(model: FeatureMatching, features: Features, chosen: NDArray[np.int64]) -> None:
