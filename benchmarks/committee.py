@@ -6,8 +6,8 @@ left behind. Beside committee and student, which are of one training: its five d
 isolation forest on the same rows as they came. Times are those of learning, on one thread; the student's is that of the
 committee, too.
 
-Fidelity, with seed 0 alone: both learn from four fifths and are compared on the fifth; five times, or once where there
-are more than 20,000 rows. No set is cut down, though `tails`, `nearest` and `lof` keep 20,000 rows at most.
+Fidelity, with seed 0 alone: both learn from four fifths and are compared on the fifth, five times. No set is cut down,
+though `tails`, `nearest` and `lof` keep 20,000 rows at most.
 
 Nothing is set aside for a threshold, as nothing here has one. A student that does not follow is measured all the same,
 and it is counted how many would have been refused.
@@ -53,7 +53,7 @@ from limbeck.tabular.follow import hold_out
 from limbeck.tabular.outliers import learn_outliers
 
 RESULTS = Path(__file__).with_suffix(".csv")
-FOLDS, FOLDED_SEED, LARGE = 5, 0, 20_000  # rows from which one fold says enough
+FOLDS, FOLDED_SEED = 5, 0
 NEAR, MANY = 0.01, 1000  # of AUROC; rows from which a rank correlation is no matter of chance
 TEACHER, STUDENT, OTHERS = "committee", "student", ("PyOD ECOD", "PyOD isolation forest")
 FIGURES = ("auroc", "average_precision", "seconds", "size", "compared", "spearman", "top_overlap", "refused")
@@ -176,8 +176,7 @@ def missing(sets: Iterable[str], seeds: Iterable[int], fields: Mapping[str, Any]
     """List what is not in the results yet."""
     for seed in seeds:
         for name in sets:
-            folds = 0 if seed != FOLDED_SEED else FOLDS if len(adbench(name)[1]) <= LARGE else 1
-            for fold in (None, *range(folds)):
+            for fold in (None, *range(FOLDS if seed == FOLDED_SEED else 0)):
                 job = Job(name, seed, fold, fields, tag)
                 if not held(RESULTS, **job.key):
                     yield job

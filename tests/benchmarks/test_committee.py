@@ -70,12 +70,11 @@ def test_a_student_that_would_be_refused_is_compared_on_the_fifth_and_counted(da
     assert (found["refused"], found["size"]) == (False, "base"), "any will do, but larger ones are tried"
 
 
-def test_folds_for_the_first_seed_alone_and_one_of_a_large_set(data, monkeypatch):
-    monkeypatch.setattr(committee, "LARGE", 1000)
+def test_folds_for_the_first_seed_alone(data):
     jobs = [(j.name, j.seed, j.fold) for j in committee.missing(["small", "large"], [0, 1], {}, "")]
     assert jobs == [
-        *(("small", 0, fold) for fold in (None, 0, 1, 2, 3, 4)), ("large", 0, None), ("large", 0, 0),
-        ("small", 1, None), ("large", 1, None),
+        *((name, 0, fold) for name in ("small", "large") for fold in (None, 0, 1, 2, 3, 4)), ("small", 1, None),
+        ("large", 1, None),
     ]  # fmt: skip
     committee.append(committee.RESULTS, {"set": "small", "seed": 0, "tag": "", "fold": 3, "model": "student"})
     committee.append(committee.RESULTS, {"set": "small", "seed": 1, "tag": "", "fold": "", "model": "student"})
