@@ -155,7 +155,7 @@ def plot(out: Path) -> None:
     """Draw accuracy against latency, a panel for each set and measure."""
     from matplotlib.figure import Figure
 
-    latency = {(r["model"], r["precision"]): float(r["ms"]) for r in read(SPEED) if r["ms"]}
+    latency = {(r["model"], r["precision"]): float(r["ms"]) for r in read(SPEED) if r["what"] == "latency"}
     found = summary()
     names = [name for name in SETS if any(key[0] == name for key in found)]
     figure = Figure(figsize=(9, 6), layout="constrained")
@@ -182,8 +182,9 @@ def plot(out: Path) -> None:
                     if precision == "fp32":
                         for a, b, label in zip(x, y, labels, strict=True):
                             panel.annotate(
-                                label.removeprefix("compact "), (a, b), (5, 5), textcoords="offset points", fontsize=8
-                            )
+                                label.removeprefix("compact "), (a, b), (7, 3 if models[0] == TEACHER else -9),
+                                textcoords="offset points", fontsize=8, color=colour,
+                            )  # fmt: skip
             panel.set_ylabel(words)
             panel.grid(alpha=0.3)
             panel.spines[["top", "right"]].set_visible(False)
