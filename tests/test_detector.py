@@ -98,7 +98,7 @@ def test_every_runtime_says_the_same(offset_detector, x):
     assert gap(batch, onnx_scorer(x).score) <= SOUGHT
     assert gap(batch, np.concatenate([onnx_scorer(row[None]).score for row in x])) <= SOUGHT
     module = TorchNetwork(Network.from_tensors(offset_detector.artefact.weights))
-    assert gap(batch, module(torch.from_numpy(x)).numpy()) <= SOUGHT
+    assert gap(batch, module(torch.from_numpy(x)).numpy()) <= RUNTIME_TOLERANCE
 
 
 def test_small_steps_on_a_large_offset_count(offset_detector):
