@@ -26,6 +26,7 @@ bench: $(INSTALLED)  ## the figures of the README and the docs, on the real data
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/committee.py
 	$(BIN)/python benchmarks/committee_speed.py
+	$(BIN)/python benchmarks/told.py
 	$(BIN)/python benchmarks/against_suod.py
 	$(BIN)/python benchmarks/pictures.py
 	$(BIN)/python benchmarks/picture_speed.py
