@@ -54,6 +54,18 @@ def test_the_map_is_the_papers():
     np.testing.assert_allclose(score, wanted.max((1, 2)), atol=1e-5)
 
 
+def test_scales_of_pictures_that_are_not_square_come_together():
+    a, b = features(0, (2, 5, 4, 12), (2, 7, 2, 6)), features(1, (2, 5, 4, 12), (2, 7, 2, 6))
+    model = AnomalyMap([(4, 12), (2, 6)], 32, 96, sigma=3.0)
+    model.set_footing([2.0, 0.5], [0.1, -0.2])
+    wanted = np.zeros((2, 32, 96))
+    for s, t, slope, shift in zip(a, b, (2.0, 0.5), (0.1, -0.2), strict=True):
+        d = slope * (1 - torch.cosine_similarity(s, t, dim=1)) + shift
+        wanted += interpolate(d[:, None], (32, 96), mode="bilinear", align_corners=True)[:, 0].numpy()
+    wanted = np.stack([gaussian_filter(m, 3.0) for m in wanted])
+    np.testing.assert_allclose(model(a, b)[1], wanted, atol=1e-5)
+
+
 def test_top_is_the_mean_of_the_highest_hundredth():
     a, b = features(0, *SHAPES), features(1, *SHAPES)
     score, got = whole(score="top")(a, b)

@@ -180,10 +180,22 @@ class AnomalyMap(nn.Module):
         """Return the map of one scale on its footing, (n, h, w) to (n, height, width)."""
         return self.enlarged(distances * self.slope[k] + self.shift[k], k)
 
+    def _sum(self, distances: Sequence[Tensor]) -> Tensor:
+        """Return the sum of the maps of all scales: they come together while they are small, side by side.
+
+        ``R0 D0 C0' + R1 D1 C1' = [R0 D0, R1 D1] [C0, C1]'``: one product at the picture's size, not one for each scale.
+        """
+        high = [self.get_buffer(f"rows{k}") @ (d * self.slope[k] + self.shift[k]) for k, d in enumerate(distances)]
+        columns = [self.get_buffer(f"columns{k}") for k in range(len(distances))]
+        return torch.cat(high, 2) @ torch.cat(columns, 1).T
+
     def forward(self, targets: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return scores (n,) and maps (n, height, width)."""
-        maps = [self.scale(self.distances(t, o, k), k) for k, (t, o) in enumerate(zip(targets, outputs, strict=True))]
-        whole = torch.stack(maps).sum(0) if self.combine == "sum" else torch.stack(maps).prod(0)
+        each = [self.distances(t, o, k) for k, (t, o) in enumerate(zip(targets, outputs, strict=True))]
+        if self.combine == "sum":
+            whole = self._sum(each)
+        else:
+            whole = torch.stack([self.scale(d, k) for k, d in enumerate(each)]).prod(0)
         if self.score == "mean":
             return whole.mean(2).mean(1), whole  # onnxruntime loses three digits in one sum of 2048 × 2048 pixels
         pixels = whole.flatten(1)
