@@ -39,6 +39,7 @@ def test_every_way_is_measured_once(quick, monkeypatch):
     x, y = made("any")
     one = rows()[0]
     assert 0 <= float(one["grows"]) <= 1
+    assert 0 <= float(one["strange"]) <= 1
     assert -1 <= float(one["spearman"]) <= 1
     assert roc_auc_score(y, x.var(1)) > 0.5  # what is made has something to find
     assert float(one["committee_auroc"]) > 0.6
@@ -62,8 +63,9 @@ def test_rays_along_which_a_score_falls_are_seen():
     features = learn_features(x)
     up = Network(features, (np.array([[1.0]], np.float32),), (np.zeros(1, np.float32),))
     assert spearmanr(x[:, 0], up(x)).statistic == pytest.approx(1.0)
-    share = told.growing(up, x, features, 0)  # grows to one side, falls to the other
-    assert 0.3 < share < 0.7
+    found = told.along_rays(up, x, features, 0)  # grows to one side, where it alarms, and falls to the other
+    assert 0.3 < found["grows"] < 0.7
+    assert found["strange"] == pytest.approx(found["grows"])
 
 
 def test_the_table_says_means_and_the_spread_of_seeds(quick, capsys):
