@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["OPSET", "check_parity", "run_onnx", "to_onnx"]
 
 OPSET = 20
+FEW = 64  # numbers that are not worth a node
 
 
 def to_onnx(
@@ -66,6 +67,7 @@ def to_onnx(
         onnx_logger.setLevel(level)
     model = program.model_proto
     _strip(model)
+    _store_short(model, onnx)
     onnx.helper.set_model_props(model, dict(properties))
     onnx.checker.check_model(model, full_check=True)
     serialised: bytes = model.SerializeToString(deterministic=True)
@@ -78,6 +80,20 @@ def _strip(model: Any) -> None:
     for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
         part.ClearField("doc_string")
+
+
+def _store_short(model: Any, onnx: Any) -> None:
+    """Store weights of 64 bits that 32 bits hold exactly in 32, and widen them on their way: half the file."""
+    for tensor in [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.DOUBLE]:
+        values = onnx.numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            short = values.astype(np.float32)
+        if values.size < FEW or (short != values).any():
+            continue
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(short, f"{name}_float32"))
+        widen = onnx.helper.make_node("Cast", [tensor.name], [name], name=f"{name}_widened", to=onnx.TensorProto.DOUBLE)
+        model.graph.node.insert(0, widen)
 
 
 def run_onnx(graph: bytes, x: NDArray[Any]) -> list[NDArray[Any]]:

@@ -1,7 +1,7 @@
 """A tabular student in numpy: features, then a small ReLU network. What every scoring box runs.
 
-The formula is the same here, in the ONNX graph and in torch (`limbeck.tabular.student`): numbers are centred and scaled
-in float64, so that 1e9 ± 10 keeps its digits. After that graph and torch go on in float32.
+The formula is the same here, in the ONNX graph and in torch (`limbeck.tabular.student`): all of it is in float64, so
+that 1e9 ± 10 keeps its digits and a score does not depend on the rows beside it; only the score itself is float32.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from strategies import rows
 
 from limbeck.network import Features, Network
-from limbeck.tabular.student import Lessons, TorchNetwork, train_student
+from limbeck.tabular.encode import learn_features
+from limbeck.tabular.student import Lessons, TorchNetwork, export, train_student
 
 rng = np.random.default_rng(0)
 
@@ -162,3 +163,16 @@ def test_soft_words_may_change_as_the_student_learns():
     said = (np.maximum(x @ weights[0] + biases[0], 0) @ weights[1] + biases[1])[:, 0]
     assert len(asked) == 9 and all(a.shape == (64,) for a in asked)
     assert np.corrcoef(asked[0], first)[0, 1] > 0.9 and np.corrcoef(said, later)[0, 1] > 0.99
+
+
+def test_the_graph_sums_as_numpy_does():
+    """Large terms that cancel: in float32 sums such a network is more than 1e-5 off."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(600, 30)) * np.where(draw.random((600, 30)) < 0.1, 1e6, 1.0)
+    sizes = (30, 32, 32, 1)
+    weights = [draw.normal(size=s).astype(np.float32) for s in zip(sizes, sizes[1:], strict=False)]
+    biases = [draw.normal(size=s).astype(np.float32) for s in sizes[1:]]
+    network = Network(learn_features(x), tuple(weights), tuple(biases))
+    graph, difference = export(network, x, "any")
+    assert difference <= 1e-7
+    assert len(graph) < 4 * network.size + 8000, "in the file weights keep their 32 bits"

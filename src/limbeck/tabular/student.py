@@ -205,7 +205,7 @@ def _hard(kind: str, s: Tensor, y: Tensor, class_weight: Tensor | None) -> Tenso
 
 
 class TorchNetwork(nn.Module):
-    """A `Network` as a torch module: what is exported to ONNX; takes raw rows, float64 (n, d)."""
+    """A `Network` as a torch module: what is exported to ONNX; takes raw rows, float64 (n, d), and sums in float64."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -227,18 +227,19 @@ class TorchNetwork(nn.Module):
         if tensors.number.numel():
             raw = x[:, tensors.number]  # (n, a)
             raw = torch.where(torch.isnan(raw), tensors.centre, raw)
-            z = torch.clamp((raw - tensors.centre) / tensors.scale, -REACH, REACH).to(torch.float32)
+            z = torch.clamp((raw - tensors.centre) / tensors.scale, -REACH, REACH)
             core = torch.clamp(z, -LINEAR, LINEAR)
             rest = z - core
             parts.append(core + torch.sign(rest) * torch.log1p(torch.abs(rest)))
         if tensors.indicator.numel():
-            parts.append(torch.isnan(x[:, tensors.indicator]).to(torch.float32))
+            parts.append(torch.isnan(x[:, tensors.indicator]).to(x.dtype))
         if tensors.onehot_column.numel():
-            parts.append((x[:, tensors.onehot_column] == tensors.onehot_code).to(torch.float32))
+            parts.append((x[:, tensors.onehot_column] == tensors.onehot_code).to(x.dtype))
         h = torch.cat(parts, dim=1)  # (n, p)
-        for layer in self.layers[:-1]:
-            h = torch.relu(layer(h))  # (n, width)
-        return cast(Tensor, self.layers[-1](h))[:, 0]  # (n,)
+        for k, layer in enumerate(self.layers):
+            linear = cast(nn.Linear, layer)
+            h = F.linear(torch.relu(h) if k else h, linear.weight.to(h.dtype), linear.bias.to(h.dtype))  # (n, width)
+        return h[:, 0].to(torch.float32)  # (n,)
 
 
 def export(network: Network, x: NDArray[np.float64], method: str) -> tuple[bytes, float]:
