@@ -70,13 +70,14 @@ class Features:
 
     def scaled(self, x: NDArray[np.float64]) -> Floats:
         """Return the network's inputs, float64 (n, p), of raw rows, float64 (n, d)."""
-        raw = x if self._all_in_order(x.shape[1]) else x[:, self.number]  # (n, a)
+        raw = x if self._all_in_order(x.shape[1]) else x.take(self.number, axis=1)  # (n, a)
         with np.errstate(over="ignore"):
             z = raw - self.centre
             z /= self.scale
-        far = ~(np.abs(z) <= LINEAR)  # a gap, or a value far out
-        if far.any():
-            z[far] = _bounded(z[far])
+        far = (~(np.abs(z) <= LINEAR)).reshape(-1).nonzero()[0]  # gaps, and values far out
+        if far.size:
+            flat = z.reshape(-1)
+            flat[far] = _bounded(flat[far])
         parts = [z]
         if self.indicator.size:
             parts.append(np.isnan(x[:, self.indicator]).astype(np.float64))
@@ -93,11 +94,12 @@ class Features:
 
 
 def _bounded(z: Floats) -> Floats:
-    """Return 0 for gaps, and let scaled numbers, beyond `LINEAR` all of them, grow by their logarithm."""
-    z = np.clip(np.nan_to_num(z, nan=0.0, posinf=REACH, neginf=-REACH), -REACH, REACH)
-    core = np.clip(z, -LINEAR, LINEAR)
-    rest = z - core
-    return np.asarray(core + np.sign(rest) * np.log1p(np.abs(rest)))
+    """Return 0 for gaps, and let scaled numbers beyond `LINEAR`, all of them, grow by their logarithm."""
+    size = np.minimum(np.abs(z), REACH)
+    size -= LINEAR
+    np.log1p(size, out=size)
+    size += LINEAR
+    return np.copysign(np.fmax(size, 0.0), z)
 
 
 class _Quick(NamedTuple):
