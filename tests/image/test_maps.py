@@ -110,17 +110,29 @@ def test_a_mean_from_learning_to_the_package(tmp_path):
     assert said.is_anomaly.tolist() == (said.score > np.float32(detector.threshold)).tolist()
 
 
-def test_relative_distance_is_the_definition():
+@pytest.mark.parametrize("local", [0.5, 0.1])
+def test_relative_distance_is_the_definition(local):
     """Written out place by place in float64."""
     t, s = (f[1].numpy().astype(np.float64) for f in (features(3, *SHAPES), features(4, *SHAPES)))
     middle = np.random.default_rng(1).normal(size=t.shape[1])
-    got = relative_distance(*(torch.from_numpy(a).float() for a in (t, s, middle.reshape(1, -1, 1, 1))))
+    given = (torch.from_numpy(a).float() for a in (t, s, middle.reshape(1, -1, 1, 1)))
+    got = relative_distance(*given, local=local)
     for i in range(len(t)):
         gain = (t[i] * s[i]).sum() / (s[i] ** 2).sum()
         own = ((t[i] - middle[:, None, None]) ** 2).sum(0)
         for y, x in ((0, 0), (3, 5)):
             off = np.linalg.norm(t[i, :, y, x] - gain * s[i, :, y, x])
-            assert got[i, y, x].item() == pytest.approx(off / np.sqrt((own[y, x] + own.mean()) / 2), rel=1e-4)
+            usual = np.sqrt(local * own[y, x] + (1 - local) * own.mean())
+            assert got[i, y, x].item() == pytest.approx(off / usual, rel=1e-4)
+
+
+def test_the_less_a_place_counts_itself_the_more_a_large_defect_stands_out():
+    t = features(3, *SHAPES)[0]
+    middle = t.mean((0, 2, 3)).view(1, -1, 1, 1)
+    strange = t.clone()
+    strange[:, :, 2:6, 2:6] *= 4  # which is not re-created
+    inside = [relative_distance(strange, t, middle, local=share)[:, 3:5, 3:5].mean() for share in (0.5, 0.25)]
+    assert inside[1] > 1.15 * inside[0]
 
 
 def test_relative_distance_leaves_the_length_of_a_re_creation_open_and_sees_that_of_a_place():

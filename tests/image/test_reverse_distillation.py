@@ -296,6 +296,14 @@ def test_the_footing_sends_quantiles_of_normal_pixels_to_their_places(tmp_path, 
         assert low == pytest.approx(0, abs=1e-5) and high == pytest.approx(0.1 / count, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("fields", "local"),
+    [({}, 0.5), ({"preset": "light"}, 0.5), ({"preset": "nano"}, 0.25), ({"preset": "nano", "local": 0.1}, 0.1)],
+)
+def test_how_much_a_place_itself_counts_is_a_matter_of_the_preset(fields, local):
+    assert build_model(settings(**fields), seed=0).map.local == local
+
+
 def test_the_finest_scale_may_count_more(tmp_path):
     """Of each student; all together weigh what they did."""
     model, items = build_model(settings(halved="both"), seed=0), items_of(20)

@@ -196,7 +196,8 @@ def _parts(model: ReverseDistillationModel, pictures: NDArray[np.uint8]) -> list
     outputs = model.outputs(None, features)
     parts = []
     for k, (target, output) in enumerate(zip(model.wanted(features), outputs, strict=True)):
-        off, usual = parts_of_relative(target, output, model.map.get_buffer(f"middle{k}"))
+        middle = model.map.get_buffer(f"middle{k}")
+        off, usual = parts_of_relative(target, output, middle, model.map.local)
         parts.append((off / usual.unsqueeze(1)).clamp(max=65504).half())
     return parts
 

@@ -105,9 +105,15 @@ class ReverseDistillationConfig(PictureConfig):
 
     # the map
     finest: float = knob(
-        0.0, "weight of the map's finest scale beside each other one; 0 = as the preset: 1 for full, 2 for the rest",
+        0.0, "weight of the map's finest scale beside each other one; 0 = as the preset: 2 for light, 1 for the rest",
         automatic_or(between(0.01, 100)),
     )  # fmt: skip
+    local: float = knob(
+        0.0,
+        "of measure=relative: how much the place itself counts in what is usual there, beside the whole picture; less "
+        "shows large defects whole; 0 = as the preset: 0.25 for nano, 0.5 for the rest",
+        automatic_or(between(0.01, 1)),
+    )
 
     # what it is told
     mix: float = knob(0.75, "share of the pictures that get patches of others, which it is not to re-create", share)

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["AnomalyMap", "distance", "enlarge", "parts_of_relative", "relative_distance", "smooth"]
+__all__ = ["LOCAL", "AnomalyMap", "distance", "enlarge", "parts_of_relative", "relative_distance", "smooth"]
 
 Floats = NDArray[np.float64]
 TOP = 0.01  # share of a map's pixels whose mean is the score "top"
+LOCAL = 0.5  # share of a place itself in what is usual there; the rest is the whole picture's
 TRUNCATE = 4.0  # standard deviations at which the Gaussian ends
 
 
@@ -26,13 +27,16 @@ def distance(target: Tensor, output: Tensor) -> Tensor:
     return 1.0 - (target * output).sum(1)
 
 
-def relative_distance(target: Tensor, output: Tensor, middle: Tensor, weight: Tensor | None = None) -> Tensor:
+def relative_distance(
+    target: Tensor, output: Tensor, middle: Tensor, weight: Tensor | None = None, *, local: float = LOCAL
+) -> Tensor:
     """Return how far a re-creation is off, beside how far the features are from what is usual.
 
     The length of the difference at a place, by the root of the mean square of two lengths: of the features' own
     deviation from the mean of normal pictures at that place, and all over the picture. The re-creation is first scaled
     as fits the picture best, for a loss of angles leaves its length open. Unlike an angle it sees what points the usual
-    way but is too long or too short, and is not ruled by the mean that all features share.
+    way but is too long or too short, and is not ruled by the mean that all features share. What is far from usual
+    itself makes a difference there look smaller: the less the place counts, the more a map says of large defects.
 
     Parameters
     ----------
@@ -42,23 +46,25 @@ def relative_distance(target: Tensor, output: Tensor, middle: Tensor, weight: Te
         Mean of the features of normal pictures.
     weight : Tensor, shape (1, c, 1, 1), optional
         How much the difference of each channel counts, at least 0; 1 without.
+    local : float
+        Share of the place's own deviation in that mean square, from 0 to 1.
 
     Returns
     -------
     Tensor, shape (n, h, w)
         At least 0; 1 where the difference is as long as that root.
     """
-    off, usual = parts_of_relative(target, output, middle)
+    off, usual = parts_of_relative(target, output, middle, local)
     whole = off.sum(1) if weight is None else (off * weight).sum(1)
     return (whole / usual).clamp_min(1e-12).sqrt()
 
 
-def parts_of_relative(target: Tensor, output: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
+def parts_of_relative(target: Tensor, output: Tensor, middle: Tensor, local: float = LOCAL) -> tuple[Tensor, Tensor]:
     """Return what a relative distance is made of: squared differences (n, c, h, w), and what is usual (n, h, w)."""
     whole = (1, 2, 3)
     gain = (target * output).sum(whole, keepdim=True) / output.square().sum(whole, keepdim=True).clamp_min(1e-12)
     usual = (target - middle).square().sum(1)
-    usual = 0.5 * (usual + usual.mean((1, 2), keepdim=True))
+    usual = local * usual + (1 - local) * usual.mean((1, 2), keepdim=True)
     return (target - gain * output).square(), usual.clamp_min(1e-12)
 
 
@@ -119,6 +125,8 @@ class AnomalyMap(nn.Module):
         Of the scales: their "sum" or their "product".
     measure : str
         Of features and their re-creation: "cosine" or "relative"; see `distance` and `relative_distance`.
+    local : float
+        Of "relative".
 
     Attributes
     ----------
@@ -139,9 +147,10 @@ class AnomalyMap(nn.Module):
         score: str = "max",
         combine: str = "sum",
         measure: str = "cosine",
+        local: float = LOCAL,
     ) -> None:
         super().__init__()
-        self.score, self.combine, self.measure = score, combine, measure
+        self.score, self.combine, self.measure, self.local = score, combine, measure, local
         self.top = max(1, round(TOP * height * width))
         for k, (h, w) in enumerate(sizes):
             for word, small, large in (("rows", h, height), ("columns", w, width)):
@@ -168,7 +177,7 @@ class AnomalyMap(nn.Module):
         """Return the distance of each place at one scale, (n, h, w), of features and their re-creation."""
         if self.measure == "relative":
             weight = getattr(self, f"weight{k}", None)
-            return relative_distance(target, output, self.get_buffer(f"middle{k}"), weight)
+            return relative_distance(target, output, self.get_buffer(f"middle{k}"), weight, local=self.local)
         return distance(target, output)
 
     def enlarged(self, distances: Tensor, k: int) -> Tensor:

@@ -24,7 +24,7 @@ from limbeck.image.config import PictureConfig
 from limbeck.image.features import Features
 from limbeck.image.footing import by_means, by_quantiles, scale_maps
 from limbeck.image.losses import feature_loss
-from limbeck.image.maps import AnomalyMap
+from limbeck.image.maps import LOCAL, AnomalyMap
 from limbeck.image.teacher import Teacher
 from limbeck.image.train import train
 
@@ -48,11 +48,15 @@ class FeatureMatching(nn.Module):
         Every knob.
     times : int
         How often the student gives the features: all scales, then all scales again.
+    local : float
+        Of the map's relative distance: share of a place itself in what is usual there.
     """
 
     looks = False  # whether the student looks at the pictures themselves, not only at the teacher's features
 
-    def __init__(self, teacher: Teacher, student: nn.Module, config: PictureConfig, times: int = 1) -> None:
+    def __init__(
+        self, teacher: Teacher, student: nn.Module, config: PictureConfig, times: int = 1, local: float = LOCAL
+    ) -> None:
         super().__init__()
         self.teacher, self.student, self.config, self.times = teacher, student, config, times
         self.shapes = _shapes(teacher, config.size)
@@ -65,6 +69,7 @@ class FeatureMatching(nn.Module):
             score=config.score,
             combine=config.combine,
             measure=config.measure,
+            local=local,
         )
 
     def targets(self, images: Tensor) -> Sequence[Tensor]:

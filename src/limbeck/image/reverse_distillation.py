@@ -23,6 +23,7 @@ from limbeck.errors import ConfigError
 from limbeck.image.backbones import find_architecture
 from limbeck.image.config import ReverseDistillationConfig
 from limbeck.image.losses import Mining, feature_loss
+from limbeck.image.maps import LOCAL
 from limbeck.image.matching import FeatureMatching, distil
 from limbeck.image.mixing import mix
 from limbeck.image.pruning import count_macs, prune
@@ -34,7 +35,8 @@ __all__ = ["ReverseDistillation", "ReverseDistillationModel", "build_model", "te
 METHOD = "reverse-distillation"
 MACS = 1e9  # in a unit of a budget
 NANO = 0.3  # G multiply-adds for a picture
-FINEST = 2.0  # weight of the finest scale of a map whose student has one small code
+FINEST = {"full": 1.0, "light": 2.0, "nano": 1.0}  # weight of the map's finest scale, by preset
+LOCALS = {"full": LOCAL, "light": LOCAL, "nano": 0.25}  # share of a place itself in what is usual there, by preset
 CODES = {"yes": (True,), "no": (False,), "both": (False, True)}  # of `halved`: a student each
 
 
@@ -52,7 +54,8 @@ class ReverseDistillationModel(FeatureMatching):
     """
 
     def __init__(self, teacher: Teacher, students: Students, config: ReverseDistillationConfig) -> None:
-        super().__init__(teacher, students, config, times=len(students))
+        local = config.local or LOCALS[config.preset]
+        super().__init__(teacher, students, config, times=len(students), local=local)
         self.config: ReverseDistillationConfig = config
         self.share = config.mix
         self.mining = (
@@ -61,7 +64,7 @@ class ReverseDistillationModel(FeatureMatching):
 
     def shares(self) -> list[float]:
         """Return how much each scale of the map counts: the finest one, the first, may count more."""
-        finest = self.config.finest or (1.0 if self.config.preset == "full" else FINEST)
+        finest = self.config.finest or FINEST[self.config.preset]
         each = np.array([finest, *[1.0] * (len(self.shapes) - 1)])
         shares: list[float] = np.tile(each / each.mean(), self.times).tolist()
         return shares
