@@ -105,6 +105,13 @@ def test_an_unseen_or_missing_category_has_no_one_hot_place():
     assert f(np.array([[0.0], [1.0], [2.0], [nan], [-1.0]])).tolist() == [[1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]
 
 
+@pytest.mark.parametrize("f", [MIXED, features([0, 1, 2, 3, 4], [0] * 5, [1] * 5)])
+def test_columns_that_lie_one_after_another_are_the_same_rows(f):
+    """As a data frame gives them; gaps and values far out among them."""
+    x = random_rows(40)
+    np.testing.assert_array_equal(f(np.asfortranarray(x)), f(x))
+
+
 def test_large_offsets_keep_their_digits():
     values = 1e9 + np.arange(-10.0, 11.0)
     found = features([0], [1e9], [10.0])(values[:, None])[:, 0]

@@ -72,7 +72,7 @@ class Features:
         """Return the network's inputs, float64 (n, p), of raw rows, float64 (n, d)."""
         raw = x if self._all_in_order(x.shape[1]) else x.take(self.number, axis=1)  # (n, a)
         with np.errstate(over="ignore"):
-            z = raw - self.centre
+            z = np.subtract(raw, self.centre, order="C")  # so that its places can be numbered
             z /= self.scale
         far = (~(np.abs(z) <= LINEAR)).reshape(-1).nonzero()[0]  # gaps, and values far out
         if far.size:
