@@ -12,9 +12,11 @@ from limbeck.contracts import Scores, ignore
 from limbeck.data.defects import damage
 from limbeck.errors import ConfigError, InputError
 from limbeck.export import export
+from limbeck.fitting import configure
 from limbeck.fitting.compact import prepare_compact
 from limbeck.image import compact as module
 from limbeck.image.compact import Compact, _together
+from limbeck.image.reverse_distillation import build_model
 from limbeck.operations import count_operations
 from limbeck.runtime import scorer_for
 
@@ -104,6 +106,22 @@ def test_channels_are_held_near_each_other(heavy, textures, tmp_path):
         assert len(weights) == 2 and all((w > 0).all() for w in weights)
         spread.append(sum(float(np.log(w).std()) for w in weights))
     assert spread[0] > 2 * spread[1] > 20 * spread[2]
+
+
+def test_what_is_weighed_is_what_the_map_shows(textures):
+    """A place itself counts as little in both."""
+    config = configure("compact", SMALL | {"size": 64})
+    model = build_model(config, seed=0).eval()
+    assert model.map.local == 0.25
+    with torch.inference_mode():
+        features = model.teacher(torch.from_numpy(textures[:3]))
+        outputs = model.outputs(None, features)
+        for k, (part, target, output) in enumerate(
+            zip(module._parts(model, textures[:3]), model.wanted(features), outputs, strict=True)
+        ):
+            torch.testing.assert_close(
+                part.float().sum(1).sqrt(), model.map.distances(target, output, k), rtol=2e-3, atol=1e-4
+            )
 
 
 def test_nothing_is_heard_of_the_pictures_that_say_how_closely(heavy, textures, tmp_path, monkeypatch):
