@@ -19,7 +19,7 @@ check: $(INSTALLED)  ## style, types, import directions
 	$(BIN)/lint-imports --no-cache
 
 bench: $(INSTALLED)  ## the figures of the README and the docs, on the real data in LIMBECK_DATA: hours
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,report,weights,openvino,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,report,weights,numba,openvino,bench]'
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/few_anomalies.py
 	$(BIN)/python benchmarks/label_noise.py

@@ -3,9 +3,10 @@
 `limbeck.fit` with its defaults learns 50,000 generated rows of 30 numbers: five clusters, each with correlations of its
 own, and one row in a hundred three spreads away from its cluster. Committee and student are of that one training; a
 student that `fit` would have refused is measured all the same, and the table says how closely it followed there.
-Medians of five rounds: one row, and batches of 1,024. The bare student is its scorer; `detect` gives the p-value and
-the verdict, too, and for a single row takes a shorter way. PyOD's ECOD, taught on the same rows, stands apart: it is
-not a member, and of every call it computes the whole table's tails again.
+Medians of five rounds: one row, and batches of 1,024. The student runs in numpy, as a package opens, and compiled
+(`limbeck.load(folder, runtime="numba")`). `scorer` gives the score, as the committee does; `detect` gives the p-value
+and the verdict, too, and for a single row takes a shorter way. PyOD's ECOD, taught on the same rows, stands apart: it
+is not a member, and of every call it computes the whole table's tails again.
 
 Fidelity is measured on 25,000 rows of the same clusters that nobody has seen. The committee's size is that of its
 pickled members, the student's that of its weights, each beside the whole package.
@@ -89,21 +90,30 @@ def learned(x: Floats, seed: int) -> tuple[Detector, DistilledCommittee]:
         return limbeck.fit(x, seed=seed), kept[0]
 
 
+def compiled(detector: Detector) -> Detector:
+    """Save a package and open it compiled."""
+    with tempfile.TemporaryDirectory() as folder:
+        detector.save(Path(folder) / "it.limbeck")
+        return limbeck.load(Path(folder) / "it.limbeck", runtime="numba")
+
+
 def speeds(detector: Detector, teacher: Callable[[Floats], Any], ecod: Any, x: Floats, amounts: Amounts) -> Found:
     """Return seconds of a call, and how many times less the student takes."""
     single = [row[None].copy() for row in x[: amounts.singles]]
     many = [x[k * BATCH : (k + 1) * BATCH].copy() for k in range(amounts.batches)]
+    students: dict[str, Callable[[Floats], Any]] = {}
+    for name, it in (("student", detector), ("student compiled", compiled(detector))):
+        students |= {f"{name}, scorer": it.scorer, f"{name}, detect": it.detect}
     found: Found = {}
     for words, inputs, few in (("1 row", single, amounts.slow), (f"{BATCH:,} rows", many, 1)):
         mine = {
             "committee": seconds(teacher, inputs),
-            "student, scorer": seconds(detector.scorer, inputs),
-            "student, detect": seconds(detector.detect, inputs),
+            **{name: seconds(call, inputs) for name, call in students.items()},
             "PyOD ECOD": seconds(ecod.decision_function, inputs[:few]),
         }
         found |= {f"{words}: {name}, s": spent for name, spent in mine.items()}
         for slow in ("committee", "PyOD ECOD"):
-            for quick in ("student, scorer", "student, detect"):
+            for quick in students:
                 found[f"{words}: {quick}, times faster than the {slow}"] = mine[slow] / mine[quick]
     return found
 

@@ -19,7 +19,7 @@ from limbeck.data.columns import rows_of
 from limbeck.data.images import PictureItems
 from limbeck.data.layouts import find_pictures, is_picture_source
 from limbeck.data.tables import open_table
-from limbeck.runtime import NumpyScorer, scorer_for
+from limbeck.runtime import NetworkScorer, scorer_for
 from limbeck.spec import InputSpec, for_pictures, for_tables
 from limbeck.table_spec import TableSpec
 
@@ -155,7 +155,7 @@ class Detector:
 
     def _judge_one(self, row: NDArray[np.float64]) -> Verdicts | None:
         """Judge one row, float64 (d,), the short way; None where there is none."""
-        raw = self.scorer.network.one(row) if type(self.scorer) is NumpyScorer else None
+        raw = self.scorer.network.one(row) if type(self.scorer) is NetworkScorer else None
         if raw is None:
             return None
         score = np.array([raw], np.float32)
@@ -220,7 +220,7 @@ class Detector:
         folder : path
             A package.
         runtime : str
-            "auto", "numpy" (rows), "onnx" or "openvino" (pictures); see `limbeck.runtime.scorer_for`.
+            "auto", "numpy" or "numba" (rows), "onnx" or "openvino" (pictures); see `limbeck.runtime.scorer_for`.
 
         Returns
         -------
@@ -232,7 +232,7 @@ class Detector:
         PackageError
             If it is missing, damaged, tampered with or too new.
         ConfigError
-            If there is no such runtime.
+            If there is no such runtime, or it would lose digits of this model's scores.
         MissingExtraError
             If it is not installed.
         """
