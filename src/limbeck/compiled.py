@@ -24,6 +24,7 @@ __all__ = ["FAR", "LANES", "CompiledNetwork"]
 
 FAR = 100.0  # spreads from the centre
 LANES = 256  # rows of a block: what a layer reads and writes stays in the nearer caches
+APART = 16  # room between one input's lanes and the next's, that they do not all fall on the same places of the cache
 STEP = 4  # widths are filled up to a multiple of it, with weights of zero
 FEWEST = 16  # lanes are filled up to a multiple of it
 PROBES = 256
@@ -43,16 +44,33 @@ def _compiled(*signature: Any) -> Callable[[F], F]:
 
 @_compiled()
 def _scale(
-    x: Doubles, first: int, rows: int, number: Places, centre: Doubles, inverse: Doubles, h: Floats, score: Floats
+    x: Doubles, first: int, rows: int, number: Places, centre: Doubles, inverse: Doubles, line: Floats, h: Floats
 ) -> None:
-    """Write scaled numbers into h (p, lanes), bounded as in `limbeck.network`; far rows get the score NaN."""
+    """Write scaled numbers into h (p, lanes); line (4, p) is room for four rows, each of which is read in one go."""
+    in_order = True
     for i in range(number.size):
-        column, c, s = number[i], centre[i], inverse[i]
+        in_order = in_order and number[i] == i
+    for start in range(0, rows, 4):
+        for k in range(min(4, rows - start)):
+            for i in range(number.size):
+                column = i if in_order else number[i]
+                line[k, i] = (x[first + start + k, column] - centre[i]) * inverse[i]
+        for i in range(number.size):
+            for k in range(4):
+                h[i, start + k] = line[k, i]
+
+
+@_compiled()
+def _bound(rows: int, numbers: int, h: Floats, score: Floats) -> int:
+    """Bound scaled numbers in h (p, lanes) as `limbeck.network` does; returns how many are far.
+
+    Their rows get the score NaN.
+    """
+    far = 0
+    for i in range(numbers):
         others = 0
         for r in range(rows):
-            z = np.float32((x[first + r, column] - c) * s)
-            h[i, r] = z
-            others += not abs(z) <= np.float32(LINEAR)
+            others += not abs(h[i, r]) <= np.float32(LINEAR)
         if others:
             for r in range(rows):
                 z = h[i, r]
@@ -60,9 +78,11 @@ def _scale(
                     h[i, r] = 0.0
                 elif abs(z) > np.float32(FAR):
                     h[i, r], score[r] = 0.0, np.nan
+                    far += 1
                 elif abs(z) > np.float32(LINEAR):
-                    beyond = abs(z) - np.float32(LINEAR)
-                    h[i, r] = np.copysign(np.float32(LINEAR) + np.log1p(beyond), z)
+                    beyond = np.log(abs(z) - np.float32(LINEAR - 1.0))
+                    h[i, r] = np.copysign(np.float32(LINEAR) + beyond, z)
+    return far
 
 
 @_compiled()
@@ -123,17 +143,20 @@ def _score(
     packed: Floats,
     out: Floats,
 ) -> int:
-    """Write the scores of x (n, d) into out (n,), NaN where a row is far, and return how many are."""
+    """Write the scores of x (n, d) into out (n,), NaN where a row is far; returns 0 where none is."""
     n, far = len(x), 0
     most = min(LANES, (n + FEWEST - 1) // FEWEST * FEWEST)
-    inputs = np.zeros((widths[0], most), np.float32)
-    here, there = np.empty((widths.max(), most), np.float32), np.empty((widths.max(), most), np.float32)
+    line = np.zeros((4, number.size), np.float32)
+    inputs = np.zeros((widths[0], most + APART), np.float32)
+    here = np.empty((widths.max(), most + APART), np.float32)
+    there = np.empty_like(here)
     score = np.empty(most, np.float32)
     for first in range(0, n, LANES):
         rows = min(LANES, n - first)
         lanes = (rows + FEWEST - 1) // FEWEST * FEWEST
         score[:] = packed[-1]
-        _scale(x, first, rows, number, centre, inverse, inputs, score)
+        _scale(x, first, rows, number, centre, inverse, line, inputs)
+        far += _bound(rows, number.size, inputs, score)
         _mark(x, first, rows, number.size, indicator, onehot_column, onehot_code, inputs)
         h, at = inputs, 0
         for k in range(widths.size - 1):
@@ -151,7 +174,6 @@ def _score(
                 score[r] += a * h[i, r]
         for r in range(rows):
             out[first + r] = score[r]
-            far += np.isnan(score[r])
     return far
 
 
