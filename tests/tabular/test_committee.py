@@ -238,13 +238,16 @@ def test_a_student_that_does_not_follow_is_refused_where_there_are_rows_enough(m
     with pytest.raises(InputError, match="the student does not follow the committee") as caught:
         distil_committee(table()[0], CONFIG, seed=0)
     assert "0.9" in str(caught.value) and "fidelity=-1" in str(caught.value)
-    ladder = [((32, 32), 1), ((32, 32), 2), ((64, 64), 2), ((128, 64), 2)]
+    ladder = [((32, 32), 1), ((32, 32), 2), ((32, 32), 4), ((64, 64), 4), ((128, 64), 4)]
     assert tried == ladder, "first for longer, then larger ones"
     with pytest.warns(LimbeckWarning, match="does not follow"):
         distil_committee(table(n=400)[0], CONFIG, seed=0)
     tried.clear()
     distil_committee(table()[0], replace(CONFIG, {"fidelity": -1.0, "longer": 1.0}), seed=0)
     assert tried == [(hidden, 1) for hidden in [(32, 32), (64, 64), (128, 64)]], "the strangest rows are not the same"
+    tried.clear()
+    distil_committee(table()[0], replace(CONFIG, {"fidelity": -1.0, "longer": 3.0}), seed=0)
+    assert [length for _, length in tried] == [1, 2, 3, 3, 3]
     tried.clear()
     distil_committee(table()[0], replace(CONFIG, {"fidelity": -1.0, "same_top": 0.0}), seed=0)
     assert tried == [((32, 32), 1)]

@@ -231,8 +231,8 @@ class FollowerConfig:
         "larger one is taught", share,
     )  # fmt: skip
     longer: float = knob(
-        2.0, "times as many steps for a student that does not follow, and for larger ones; 1 = larger ones at once",
-        between(1, 100),
+        4.0, "most times as many steps for a student that does not follow: twice as many, and again, up to this, for "
+        "which larger ones are taught too; 1 = larger ones at once", between(1, 100),
     )  # fmt: skip
     steps: int = knob(
         4000, "most optimiser steps of a student; a small table has 400 passes, at least 500 steps", between(1, 1e8)

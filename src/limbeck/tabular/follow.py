@@ -96,7 +96,7 @@ class Follower:
     fidelity : dict
         On the rows held out: ``n``, ``spearman``, ``top_overlap``.
     curves : dict
-        Loss, by size; "longer" where it was taught for more steps.
+        Loss, by size, and by how many times the steps it was taught for where it was taught again.
     note : str
         The same in words.
     """
@@ -183,7 +183,7 @@ def follow(
         retell = _in_odds(retell, int((~held).sum()), config)
     for size, length in attempts:
         network, curve = _taught(lessons, features, STUDENTS[size], config, seed, length, start, retell)
-        curves[size if length == 1 else f"{size}, longer"] = curve
+        curves[size if length == 1 else f"{size}, {length:g} times"] = curve
         on_step(Step("students", len(curves), len(attempts)))
         student = network(x[held])
         if retell and teacher:
@@ -205,8 +205,10 @@ def _attempts(config: FollowerConfig) -> list[tuple[str, float]]:
     """Return what is tried, in turn: sizes, and how many times the steps each learns for."""
     sizes = list(STUDENTS)
     first, *larger = sizes[sizes.index(config.student) :]
-    longer = [] if config.longer == 1 else [(first, config.longer)]
-    return [(first, 1.0), *longer, *((size, config.longer) for size in larger)]
+    lengths = [1.0]
+    while lengths[-1] < config.longer:
+        lengths.append(min(2 * lengths[-1], config.longer))
+    return [*((first, length) for length in lengths), *((size, config.longer) for size in larger)]
 
 
 def _lessons(
