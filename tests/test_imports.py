@@ -32,7 +32,7 @@ PUBLIC = [
     "load",
     "refresh",
 ]
-HEAVY = {"torch", "sklearn", "lightgbm", "imblearn", "onnx", "scipy", "matplotlib", "pandas"}
+HEAVY = {"torch", "sklearn", "lightgbm", "imblearn", "numba", "onnx", "scipy", "matplotlib", "pandas"}
 
 
 def loaded_after(code):

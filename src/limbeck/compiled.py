@@ -3,8 +3,8 @@
 For batches, where the arithmetic counts. Rows stand side by side in *lanes*: a layer is worked on four inputs and four
 outputs at a time, for all lanes of a block, so that each number that is read is used four times. Every lane does the
 same steps in the same order, whatever stands in the others: a row has the same score, to the last bit, alone or in any
-batch. A row with a number more than `FAR` from its centre, or not finite, is left to `limbeck.network`, since float32
-would lose digits of its large sums.
+batch. A row with a number more than `FAR` spreads from its centre is left to `limbeck.network`, since float32 would
+lose digits of its large sums.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ __all__ = ["FAR", "LANES", "CompiledNetwork"]
 FAR = 100.0  # spreads from the centre
 LANES = 256  # rows of a block: what a layer reads and writes stays in the nearer caches
 APART = 16  # room between one input's lanes and the next's, that they do not all fall on the same places of the cache
-STEP = 4  # widths are filled up to a multiple of it, with weights of zero
+STEP = 4  # inputs and outputs that `_layer` works at a time: widths are filled up to a multiple, with weights of zero
 FEWEST = 16  # lanes are filled up to a multiple of it
-PROBES = 256
+PROBES = 256  # made-up rows on which it is compared with the network
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
