@@ -144,7 +144,7 @@ def of_the_student(detector: Any, rows: int) -> dict[str, object]:
     return {
         "model_bytes": sum(weight.nbytes for key, weight in weights.items() if key.startswith("layers.")),
         "whole_bytes": whole,
-        "size": detector.artefact.training["chosen"],
+        "size": detector.artefact.training["chosen"].partition(",")[0],
         "refused": refused(detector.artefact.training["fidelity"]["spearman"], taught, FollowerConfig()),
     }
 

@@ -226,6 +226,23 @@ def test_rows_far_out_are_moved_in_their_own_units():
     np.testing.assert_array_equal(rows, far_rows(x, np.array([0, 2]), np.array([1.0, 1e-6]), 2000, seed=0)[0])
 
 
+def test_a_report_draws_the_curve_of_the_student_that_was_kept(monkeypatch):
+    """The first lesson here learns nothing: what is kept is the same size, taught for twice as long."""
+    taught = follow._taught
+
+    def first_in_vain(lessons, features, hidden, config, seed, length, *others):
+        network, curve = taught(lessons, features, hidden, config, seed, length, *others)
+        if length == 1:
+            last = np.zeros_like(network.weights[-1])
+            network = Network(network.features, (*network.weights[:-1], last), network.biases)
+        return network, curve
+
+    monkeypatch.setattr(follow, "_taught", first_in_vain)
+    training = limbeck.fit(table()[0], config=QUICK, seed=0).artefact.training
+    assert training["chosen"] == "tiny, 2 times"
+    assert list(training["curves"]) == ["tiny", "tiny, 2 times"]
+
+
 def test_a_student_that_does_not_follow_is_refused_where_there_are_rows_enough(monkeypatch):
     tried = []
 

@@ -97,6 +97,8 @@ class Follower:
         On the rows held out: ``n``, ``spearman``, ``top_overlap``.
     curves : dict
         Loss, by size, and by how many times the steps it was taught for where it was taught again.
+    chosen : str
+        Which of the curves is its own.
     note : str
         The same in words.
     """
@@ -105,6 +107,7 @@ class Follower:
     size: str
     fidelity: dict[str, Any]
     curves: dict[str, list[float]]
+    chosen: str
     note: str
 
 
@@ -178,27 +181,29 @@ def follow(
     lessons = _lessons(x[~held], said[~held], teacher, features, config, seed)
     attempts = _attempts(config) if start is None else [(_size_of(start), 1.0)]
     curves: dict[str, list[float]] = {}
-    tried: list[tuple[float, float, str, Network]] = []
+    tried: list[tuple[float, float, str, str, Network]] = []
     if retell and config.target == "tempered":
         retell = _in_odds(retell, int((~held).sum()), config)
     for size, length in attempts:
         network, curve = _taught(lessons, features, STUDENTS[size], config, seed, length, start, retell)
-        curves[size if length == 1 else f"{size}, {length:g} times"] = curve
+        lesson = size if length == 1 else f"{size}, {length:g} times"
+        curves[lesson] = curve
         on_step(Step("students", len(curves), len(attempts)))
         student = network(x[held])
         if retell and teacher:
             said[held] = teacher(x[held])
-        tried.append((spearman(said[held], student), top_overlap(said[held], student), size, network))
+        tried.append((spearman(said[held], student), top_overlap(said[held], student), size, lesson, network))
         if tried[-1][0] >= config.fidelity and tried[-1][1] >= config.same_top:
             break
-    following, overlap, size, network = max(tried, key=lambda t: t[:2])
+    following, overlap, size, chosen, network = max(tried, key=lambda t: t[:2])
     rows = round(held.sum() / config.validation)  # those that it was held to beside, without what is only remembered
     _require_following(following, config.fidelity, int(held.sum()), rows, name)
     note = (
         f"on {held.sum():,} rows held out the student agrees with {name}: rank correlation {following:.3f}, "
         f"{overlap:.0%} of the strangest rows the same"
     )
-    return Follower(network, size, {"n": int(held.sum()), "spearman": following, "top_overlap": overlap}, curves, note)
+    fidelity = {"n": int(held.sum()), "spearman": following, "top_overlap": overlap}
+    return Follower(network, size, fidelity, curves, chosen, note)
 
 
 def _attempts(config: FollowerConfig) -> list[tuple[str, float]]:
@@ -311,7 +316,7 @@ def artefact_of(
     on_step(Step("exporting", 1, 1))
     tolerance = float32_tolerance(follower.network.features.width)
     facts = {
-        "chosen": follower.size,
+        "chosen": follower.chosen,
         "curves": follower.curves,
         "fidelity": follower.fidelity,
         "parity": {"largest": difference, "tolerance": tolerance},
