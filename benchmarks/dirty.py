@@ -89,6 +89,7 @@ def distilled(method: str, learn: Path, test: Path, fold: int, fields: Mapping[s
     detector = fitted(method, learn, fold, fields)
     facts: dict[str, Any] = {"fit_seconds": round(time.perf_counter() - start)}
     facts["fit_cpu_seconds"] = round(time.process_time() - cpu)
+    facts["agreement"] = detector.artefact.training.get("agreement", "")
     return judged(detector, learn, test, hidden, facts)
 
 
@@ -202,7 +203,7 @@ def measure(name: str, fold: int, model: str, ratio: float, fields: Mapping[str,
             np.save(kept, found.score)
         elif kept.exists():
             clean = np.load(kept)  # of the same test, in the same order
-        facts = {"list_precision": "", "list_auroc": "", **found.facts}
+        facts = {"list_precision": "", "list_auroc": "", "agreement": "", **found.facts}
         for overlap in (False, True):
             if held(RESULTS, **note, overlap=overlap):
                 continue

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from scipy import stats
 
 from limbeck.config import replace
 from limbeck.contracts import ignore
@@ -14,7 +15,7 @@ from limbeck.errors import ConfigError
 from limbeck.image import cross_domain as module
 from limbeck.image import matching
 from limbeck.image.config import CrossDomainConfig, ReverseDistillationConfig
-from limbeck.image.cross_domain import Course, CrossDomain, build_domain_models, pseudo_normal
+from limbeck.image.cross_domain import Course, CrossDomain, build_domain_models, build_narrow_model, pseudo_normal
 from limbeck.image.features import Features
 from limbeck.image.memory import memory_scores
 from limbeck.image.reverse_distillation import ReverseDistillation, build_model
@@ -23,6 +24,7 @@ from limbeck.picture_spec import PictureSpec
 QUICK = {
     "backbone": "resnet18", "weights": "random", "taps": "layer1", "blocks": "1,1", "size": 32,
     "steps": 12, "batch": 4, "checkpoint": 1e6, "domains": 3, "domain_students": "same",
+    "narrow": 0,
 }  # fmt: skip
 IN_TURN = {"order": "turns", "policy": "share", "suspects": 0.2, "confident": "pseudo"}
 COMMON = {f.name for f in dataclasses.fields(ReverseDistillationConfig)}
@@ -56,7 +58,8 @@ def items_of(n, size=32, odd=()):
 
 def course_of(config, seed=0):
     model = build_model(config, seed=seed)
-    return model, Course(build_domain_models(model, config, seed=seed), config)
+    narrow = build_narrow_model(model, config, seed=seed)
+    return model, Course(build_domain_models(model, config, seed=seed), config, narrow)
 
 
 def features_of(model, items, folder):
@@ -70,7 +73,7 @@ def run(folder, config, n=16, seed=0, on_step=ignore):
     model, course = course_of(config, seed)
     features = features_of(model, items_of(n), folder)
     learned, held = np.arange(n - 4), np.arange(n - 4, n)
-    curve = course.run(model, features, learned, config, seed=seed, workdir=folder, on_step=on_step, held=held)
+    model, curve = course.run(model, features, learned, config, seed=seed, workdir=folder, on_step=on_step, held=held)
     return model, course, curve
 
 
@@ -321,12 +324,76 @@ def test_the_global_student_cannot_judge_before_it_has_learned(tmp_path):
         CrossDomain(as_shipped(judge="global")).fit(items_of(12), seed=0, workdir=tmp_path)
 
 
-@pytest.mark.parametrize(("order", "stages"), [("turns", ["learning"]), ("first", ["domains", "learning"])])
-def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, order, stages):
+# how wide the global student is
+
+
+@pytest.mark.parametrize(
+    ("alike", "width", "size"), [(-1.0, "narrow", {"preset": "light", "code": 0.25}), (1.0, "wide", {})]
+)
+def test_the_global_student_is_narrow_where_pictures_rank_alike(tmp_path, stored, monkeypatch, alike, width, size):
+    """Told its own features it is that of reverse distillation of that size, to the bit."""
+    monkeypatch.setattr(module, "FEWEST_RANKED", 8)
+    config = as_shipped(suspects=1e-6, suspects_first=0.0, narrow=0.25, alike=alike, dropout=0.2)
+    common = {k: v for k, v in dataclasses.asdict(config).items() if k in COMMON}
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    across = CrossDomain(config).fit(items_of(24), seed=3, workdir=tmp_path / "a")
+    alone = ReverseDistillation(ReverseDistillationConfig(**common | size)).fit(
+        items_of(24), seed=3, workdir=tmp_path / "b"
+    )
+    assert across.onnx == alone.onnx and across.training["curves"] == alone.training["curves"]
+    assert -1 <= across.training["agreement"] <= 1
+    assert f"the global student's code is {width}" in across.training["notes"][-1]
+
+
+def test_how_alike_pictures_rank_is_asked_of_those_who_saw_them_and_those_who_did_not(tmp_path):
+    config, members = as_shipped(), ~np.eye(3, dtype=bool)[:, np.arange(12) % 3]
+    model, course = course_of(config)
+    features, every, held = features_of(model, items_of(12), tmp_path), np.arange(12), np.arange(4)
+    course.members = members
+    agreement = course._agree(features, every, held)
+    assert all(m.student.training for m in course.domains), "left as they learn"
+    [m.eval() for m in course.domains]
+    targets = features[every]
+    with torch.no_grad():
+        made = [m.student(targets) for m in course.domains]
+        by = [pseudo_normal(made, torch.from_numpy(who), "mean") for who in (members, ~members)]
+        seen, unseen = (course.domains[0].map(targets, m)[1].flatten(1).amax(1) for m in by)
+    assert agreement == pytest.approx(stats.spearmanr(seen, unseen)[0], abs=1e-6) and agreement < 0.999
+    for m in course.domains:
+        m.student.load_state_dict(model.student.state_dict())
+    assert course._agree(features, every, held) == 1.0, "the same student, whether it saw them or not"
+
+
+@pytest.mark.parametrize(
+    "values", [{"narrow": 0}, {"preset": "light"}, {"policy": "share"}, {"policy": "trim"}, {"order": "turns"}]
+)
+def test_without_need_or_means_to_choose_nothing_is_chosen(values):
+    config = as_shipped(**{"narrow": 0.25, **values})
+    assert build_narrow_model(build_model(config, seed=0), config, seed=0) is None
+
+
+def test_of_few_pictures_nothing_is_chosen(tmp_path, stored):
+    config = as_shipped(narrow=0.25, alike=-1.0, steps=2, held_out=0.0)
+    for n, chosen in [(module.FEWEST_RANKED - 1, False), (module.FEWEST_RANKED, True)]:
+        (tmp_path / str(n)).mkdir()
+        training = CrossDomain(config).fit(items_of(n), seed=0, workdir=tmp_path / str(n)).training
+        assert ("agreement" in training) is chosen
+
+
+@pytest.mark.parametrize(
+    ("values", "stages"),
+    [
+        ({"order": "turns"}, ["learning"]),
+        ({"order": "first"}, ["domains", "learning"]),
+        ({"order": "first", "policy": "others", "narrow": 0.25, "alike": -1.0}, ["domains", "learning"]),
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, values, stages):
     class Stopped(Exception):
         pass
 
-    config = settings(steps=14, checkpoint=0.0, dropout=0.2, divisions=3, order=order)
+    monkeypatch.setattr(module, "FEWEST_RANKED", 8)
+    config = settings(steps=14, checkpoint=0.0, dropout=0.2, divisions=3, **values)
     whole, course, curve = run(tmp_path / "whole", config)
     for stop, stage in [(4, stages[0]), (13, stages[-1])]:
 

@@ -12,7 +12,7 @@ abstract alone could be had: what it leaves open is a reconstruction, and a fiel
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, Step, ignore
 from limbeck.errors import ConfigError
+from limbeck.fidelity import spearman
 from limbeck.image.config import CrossDomainConfig
 from limbeck.image.domains import divide, groups, outside
 from limbeck.image.features import Features
@@ -34,10 +35,11 @@ from limbeck.image.memory import memory_scores
 from limbeck.image.reverse_distillation import ReverseDistillationModel, build_model, teacher_within
 from limbeck.image.train import Learning, batches, batches_in_an_epoch, write_checkpoint
 
-__all__ = ["CrossDomain", "Course", "build_domain_models", "pseudo_normal"]
+__all__ = ["CrossDomain", "Course", "build_domain_models", "build_narrow_model", "pseudo_normal"]
 
 METHOD = "cross-domain"
 AT_ONCE = 32  # pictures
+FEWEST_RANKED = 50  # pictures, below which a rank correlation says little
 REDIVIDED = ("share", "trim")  # policies whose domains depend on who is suspected
 OWN = 7919  # between the seeds of the students, so that they drop and mix otherwise
 Places = NDArray[np.int64]
@@ -66,6 +68,32 @@ def build_domain_models(model: ReverseDistillationModel, config: CrossDomainConf
         changes = {"halved": "yes", "blocks": ("1",) * (len(model.teacher.taps) + 1)}
     own = replace(config, **changes)
     return [build_model(own, seed=seed * 1009 + 1 + k, teacher=model.teacher) for k in range(config.domains)]
+
+
+def build_narrow_model(
+    model: ReverseDistillationModel, config: CrossDomainConfig, *, seed: int
+) -> ReverseDistillationModel | None:
+    """Build a global student of one narrow code, beside the wide one's teacher.
+
+    Parameters
+    ----------
+    model : ReverseDistillationModel
+        The wide one, and the teacher.
+    config : CrossDomainConfig
+        Every knob.
+    seed : int
+        Of the first weights.
+
+    Returns
+    -------
+    ReverseDistillationModel or None
+        None where none is asked for, the first one is small already, or nothing could tell which of them is needed.
+    """
+    tells = config.order == "first" and config.policy not in REDIVIDED
+    if not config.narrow or config.preset != "full" or not tells:
+        return None
+    own = replace(config, preset="light", code=config.narrow, halved="yes")
+    return build_model(own, seed=seed, teacher=model.teacher)
 
 
 def pseudo_normal(outputs: Sequence[Sequence[Tensor]], seen_by: Tensor, how: str) -> list[Tensor]:
@@ -118,9 +146,14 @@ class Course:
         One a domain.
     config : CrossDomainConfig
         Every knob.
+    narrow : ReverseDistillationModel, optional
+        What the global student is instead, where pictures rank alike whether or not their judges saw them.
 
     Attributes
     ----------
+    agreement : float or None
+        The rank correlation of a picture's scores by students that saw it and by those that never did; None where
+        nothing is to be chosen.
     members : ndarray of bool, shape (domains, n)
         Which pictures each domain's student learns from now.
     suspected : ndarray of bool, shape (n,)
@@ -131,8 +164,14 @@ class Course:
         Of each division: after how many of them, the number of suspects, the size of each domain.
     """
 
-    def __init__(self, domains: Sequence[ReverseDistillationModel], config: CrossDomainConfig) -> None:
-        self.domains, self.config = list(domains), config
+    def __init__(
+        self,
+        domains: Sequence[ReverseDistillationModel],
+        config: CrossDomainConfig,
+        narrow: ReverseDistillationModel | None = None,
+    ) -> None:
+        self.domains, self.config, self.narrow = list(domains), config, narrow
+        self.agreement: float | None = None
         self.members: Bools = np.empty((config.domains, 0), bool)
         self.suspected: Bools = np.empty(0, bool)
         self.taught = 0
@@ -149,15 +188,16 @@ class Course:
         workdir: Path,
         on_step: OnStep,
         held: Places,
-    ) -> list[float]:
-        """Teach all students; the global one, `model`'s, is the result. The arguments are those of `train`."""
-        final, *others = (Learning(m.student, config) for m in (model, *self.domains))
+    ) -> tuple[ReverseDistillationModel, list[float]]:
+        """Teach all students; the global one is the result, `model` or the narrow one. The arguments: see `train`."""
+        others = [Learning(m.student, config) for m in self.domains]
         n, first = len(chosen), config.order == "first"
         group = groups(n, config.domains, seed)
         self.members, self.suspected = divide(config.policy, group, config.domains, None, None)
         checkpoint = workdir / "checkpoint.pt"
-        if checkpoint.exists():
-            self._take_up(torch.load(checkpoint, weights_only=True), final, others)
+        kept = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else {}
+        if kept:
+            self._take_up(kept, others)
         turns = self._turns(batches_in_an_epoch(n, config.batch))
         saved = time.monotonic()
 
@@ -168,7 +208,7 @@ class Course:
             counts = {"suspects": int(self.suspected.sum()), "pictures": self.members.sum(1).tolist()}
             self.history.append({"step": step, **counts})
 
-        def save(done: bool) -> None:
+        def save(done: bool, final: Learning | None = None) -> None:
             nonlocal saved
             if done or time.monotonic() - saved >= config.checkpoint:
                 write_checkpoint(checkpoint, self._state(final, others))
@@ -180,6 +220,12 @@ class Course:
             self._teach_domains(others, features, chosen, step, seed)
             on_step(Step("domains", step + 1, config.steps))
             save(step + 1 == config.steps)
+        if self.narrow is not None and n >= FEWEST_RANKED:
+            self.agreement = self._agree(features, chosen, held)
+            model = self.narrow if self.agreement >= config.alike else model
+        final = Learning(model.student, config)
+        if kept.get("losses"):
+            final.load_state_dict(kept)
         for step, places in batches(n, config.batch, config.steps, seed, len(final.losses)):
             if step == 0 if first else step in turns:
                 divide_anew(config.steps if first else step)
@@ -189,12 +235,12 @@ class Course:
             wanted = self._wanted(targets, places, step)
             loss = final.step(partial(model.loss_towards, wanted, targets), seed)
             on_step(Step("learning", step + 1, config.steps, {"loss": loss}))
-            save(step + 1 == config.steps)
-        return final.finish()
+            save(step + 1 == config.steps, final)
+        return model, final.finish()
 
-    def _state(self, final: Learning, others: Sequence[Learning]) -> dict[str, Any]:
+    def _state(self, final: Learning | None, others: Sequence[Learning]) -> dict[str, Any]:
         """Return all that a stopped run needs to go on."""
-        return final.state_dict() | {
+        return (final.state_dict() if final else {"losses": []}) | {
             "domains": [o.state_dict() for o in others],
             "taught": self.taught,
             "history": self.history,
@@ -202,9 +248,8 @@ class Course:
             "suspected": torch.from_numpy(self.suspected),
         }
 
-    def _take_up(self, state: dict[str, Any], final: Learning, others: Sequence[Learning]) -> None:
+    def _take_up(self, state: dict[str, Any], others: Sequence[Learning]) -> None:
         """Go on from where a run stopped."""
-        final.load_state_dict(state)
         for learning, kept in zip(others, state["domains"], strict=True):
             learning.load_state_dict(kept)
         self.members, self.suspected = state["members"].numpy(), state["suspected"].numpy()
@@ -244,8 +289,11 @@ class Course:
             scale[rows] = share * scale[rows] + (1 - share) * p
         return wanted
 
-    def _pseudo(self, targets: list[Tensor], places: Places) -> list[Tensor]:
-        """Return the pseudo-normal features of pictures, of which their places among those learned from are known."""
+    def _pseudo(self, targets: list[Tensor], places: Places, *, seen: bool = False) -> list[Tensor]:
+        """Return the pseudo-normal features of pictures, of which their places among those learned from are known.
+
+        With `seen`, what those students make of them that did see them.
+        """
         outputs: list[list[Tensor]] = []
         for m in self.domains:
             m.student.eval()
@@ -254,8 +302,24 @@ class Course:
             m.student.train()
             outputs += [made[i : i + len(targets)] for i in range(0, len(made), len(targets))]
         times = len(outputs) // len(self.domains)
-        seen_by = torch.from_numpy(np.repeat(outside(self.members[:, places]), times, 0))
-        return pseudo_normal(outputs, seen_by, self.config.aggregate)
+        members = self.members[:, places]
+        heard = torch.from_numpy(np.repeat(members if seen else outside(members), times, 0))
+        return pseudo_normal(outputs, heard, self.config.aggregate)
+
+    def _agree(self, features: Features, chosen: Places, held: Places) -> float:
+        """Return how alike pictures rank by students that saw them and by students that never did.
+
+        Where they do, students have learned nothing of single pictures by heart, and a narrow code holds all they know.
+        """
+        judge, scores = self.domains[0], np.empty((2, len(chosen)))
+
+        def make(targets: list[Tensor], places: Places, *, seen: bool) -> list[Tensor]:
+            return judge.wanted(self._pseudo(targets, places, seen=seen))
+
+        for seen, score in zip((False, True), scores, strict=True):
+            for places, maps in _judged(judge, partial(make, seen=seen), features, chosen, held):
+                score[places] = maps.flatten(1).amax(1).numpy()
+        return spearman(*scores)
 
     def _judge(
         self,
@@ -270,18 +334,34 @@ class Course:
             return memory_scores(features, chosen, seed=seed)
         ours = self.config.judge == "global"
         judge = model if ours else self.domains[0]
-        judge.student.eval()
-        find_footing(judge, features, held)
+
+        def make(targets: list[Tensor], places: Places) -> Sequence[Tensor]:
+            return judge.outputs(None, targets) if ours else judge.wanted(self._pseudo(targets, places))
+
         score = np.empty(len(chosen))
-        with torch.no_grad():
-            for start in range(0, len(chosen), AT_ONCE):
-                places = np.arange(start, min(start + AT_ONCE, len(chosen)))
-                targets = features[chosen[places]]
-                made = judge.outputs(None, targets) if ours else judge.wanted(self._pseudo(targets, places))
-                pixels = judge.map(judge.wanted(targets), made)[1].flatten(1)
-                score[places] = pixels.topk(max(1, round(TOP * pixels.shape[1]))).values.mean(1).numpy()
-        judge.student.train()
+        for places, maps in _judged(judge, make, features, chosen, held):
+            pixels = maps.flatten(1)
+            score[places] = pixels.topk(max(1, round(TOP * pixels.shape[1]))).values.mean(1).numpy()
         return score
+
+
+def _judged(
+    judge: ReverseDistillationModel,
+    make: Callable[[list[Tensor], Places], Sequence[Tensor]],
+    features: Features,
+    chosen: Places,
+    held: Places,
+) -> Iterator[tuple[Places, Tensor]]:
+    """Yield places among the chosen pictures, and their maps by what is made of their features."""
+    judge.student.eval()
+    find_footing(judge, features, held)
+    for start in range(0, len(chosen), AT_ONCE):
+        places = np.arange(start, min(start + AT_ONCE, len(chosen)))
+        targets = features[chosen[places]]
+        with torch.no_grad():
+            maps = judge.map(judge.wanted(targets), make(targets, places))[1]
+        yield places, maps
+    judge.student.train()
 
 
 def _suspects(config: CrossDomainConfig, step: int) -> float | None:
@@ -329,6 +409,16 @@ class CrossDomain(Distiller):
             )
         teacher = teacher_within(self.config, items, seed=seed, on_step=on_step)
         model = build_model(self.config, seed=seed, teacher=teacher)
-        course = Course(build_domain_models(model, self.config, seed=seed), self.config)
+        narrow = build_narrow_model(model, self.config, seed=seed)
+        course = Course(build_domain_models(model, self.config, seed=seed), self.config, narrow)
         artefact = distil(model, items, method=METHOD, seed=seed, workdir=workdir, on_step=on_step, learn=course.run)
-        return replace(artefact, training=artefact.training | {"domains": course.history})
+        facts: dict[str, Any] = {"domains": course.history}
+        if course.agreement is not None:
+            alike = course.agreement >= self.config.alike
+            note = (
+                f"the global student's code is {'narrow' if alike else 'wide'}: pictures rank "
+                f"{'alike' if alike else 'otherwise'} by students that saw them and by students that never did (rank "
+                f"correlation {course.agreement:.3f}; alike from {self.config.alike:g} on)"
+            )
+            facts |= {"agreement": course.agreement, "notes": [*artefact.training["notes"], note]}
+        return replace(artefact, training=artefact.training | facts)

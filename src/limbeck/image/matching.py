@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,6 +103,11 @@ class FeatureMatching(nn.Module):
         return score, whole
 
 
+def _alone(model: FeatureMatching, *given: Any, **named: Any) -> tuple[FeatureMatching, list[float]]:
+    """Teach the one student that there is; the arguments are those of `train`."""
+    return model, train(model, *given, **named)
+
+
 def distil(
     model: FeatureMatching,
     items: Items,
@@ -110,7 +116,7 @@ def distil(
     seed: int,
     workdir: Path,
     on_step: OnStep,
-    learn: Callable[..., list[float]] = train,
+    learn: Callable[..., tuple[FeatureMatching, list[float]]] = _alone,
     foot: Callable[[FeatureMatching, Features, NDArray[np.int64]], None] | None = None,
 ) -> Artefact:
     """Bring a model from good pictures to an artefact: teach, learn, find the footing, export.
@@ -130,7 +136,7 @@ def distil(
     on_step : callable
         Called as the work goes on.
     learn : callable
-        How the student learns: takes and returns what `train` does.
+        How the student learns: takes what `train` does, and returns the model that is kept and what `train` returns.
     foot : callable, optional
         How the scales of the map come together, as `find_footing` does by default.
 
@@ -149,7 +155,7 @@ def distil(
     for done in features.fill():
         on_step(Step("teaching", done, features.kept))
     learned, held = _split(len(features), config.held_out, seed)
-    curve = learn(model, features, learned, config, seed=seed, workdir=store, on_step=on_step, held=held)
+    model, curve = learn(model, features, learned, config, seed=seed, workdir=store, on_step=on_step, held=held)
     (foot or find_footing)(model, features, held)
     on_step(Step("exporting", 0, 1))
     graph, difference = export(model, next(iter(items.batches(4))).x, method)
