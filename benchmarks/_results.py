@@ -25,12 +25,13 @@ def held(file: Path, **key: object) -> bool:
     if not file.exists():
         return False
     with file.open(newline="") as handle:
-        return any(all(row[k] == str(v) for k, v in key.items()) for row in csv.DictReader(handle))
+        wanted = {k: _cell(v) for k, v in key.items()}
+        return any(all(row[k] == v for k, v in wanted.items()) for row in csv.DictReader(handle))
 
 
 def append(file: Path, row: dict[str, object], *others: str) -> None:
     """Add a row with versions, those of other libraries too, and machine."""
-    full = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+    full: dict[str, object] = {k: _cell(v) for k, v in row.items()}
     full |= {"versions": versions(*others), "machine": machine()}
     fresh = not file.exists()
     with file.open("a", newline="") as handle:
@@ -38,6 +39,13 @@ def append(file: Path, row: dict[str, object], *others: str) -> None:
         if fresh:
             writer.writeheader()
         writer.writerow(full)
+
+
+def _cell(value: object) -> str:
+    """Return a value as it is written."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def read(file: Path) -> list[dict[str, str]]:
