@@ -177,7 +177,7 @@ class CrossDomainConfig(ReverseDistillationConfig):
         "preset=light and a code of so many channels; of order=first, policy=others or random; 0 = nowhere",
         automatic_or(between(0.01, 1)),
     )
-    alike: float = knob(0.9, "rank correlation from which on they rank alike", between(-1, 1))
+    alike: float = knob(0.87, "rank correlation from which on they rank alike", between(-1, 1))
 
     # the suspicion list
     shown: int = knob(24, "most suspicious pictures that the package keeps, small, for its report", between(0, 1000))
