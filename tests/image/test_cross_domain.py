@@ -328,21 +328,29 @@ def test_the_global_student_cannot_judge_before_it_has_learned(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("alike", "width", "size"), [(-1.0, "narrow", {"preset": "light", "code": 0.25}), (1.0, "wide", {})]
+    ("alike", "words", "size"),
+    [
+        (-1.0, "the global student's code is narrow", {"preset": "light", "code": 0.25}),
+        (1.0, "the global student's code is wide, and suspects were told nothing", {}),
+    ],
 )
-def test_the_global_student_is_narrow_where_pictures_rank_alike(tmp_path, stored, monkeypatch, alike, width, size):
-    """Told its own features it is that of reverse distillation of that size, to the bit."""
+def test_the_global_student_is_narrow_where_pictures_rank_alike(tmp_path, stored, monkeypatch, alike, words, size):
+    """Told nothing else it is that of reverse distillation of that size, to the bit; a wide one is never told."""
     monkeypatch.setattr(module, "FEWEST_RANKED", 8)
-    config = as_shipped(suspects=1e-6, suspects_first=0.0, narrow=0.25, alike=alike, dropout=0.2)
+    config = as_shipped(suspects=0.3, suspects_first=0.3, narrow=0.25, alike=alike, dropout=0.2)
     common = {k: v for k, v in dataclasses.asdict(config).items() if k in COMMON}
-    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    across = CrossDomain(config).fit(items_of(24), seed=3, workdir=tmp_path / "a")
-    alone = ReverseDistillation(ReverseDistillationConfig(**common | size)).fit(
-        items_of(24), seed=3, workdir=tmp_path / "b"
-    )
-    assert across.onnx == alone.onnx and across.training["curves"] == alone.training["curves"]
-    assert -1 <= across.training["agreement"] <= 1
-    assert f"the global student's code is {width}" in across.training["notes"][-1]
+    nobody = replace(config, {"suspects": 1e-6, "suspects_first": 0.0})
+
+    def fit(distiller, folder):
+        (tmp_path / folder).mkdir()
+        return distiller.fit(items_of(24), seed=3, workdir=tmp_path / folder)
+
+    across, trusting = fit(CrossDomain(config), "a"), fit(CrossDomain(nobody), "b")
+    alone = fit(ReverseDistillation(ReverseDistillationConfig(**common | size)), "c")
+    assert trusting.onnx == alone.onnx and trusting.training["curves"] == alone.training["curves"]
+    assert (across.onnx == alone.onnx) is (not size), "suspects of a narrow one are told what others make of them"
+    assert across.training["domains"][-1]["suspects"] > 0
+    assert -1 <= across.training["agreement"] <= 1 and words in across.training["notes"][-1]
 
 
 def test_how_alike_pictures_rank_is_asked_of_those_who_saw_them_and_those_who_did_not(tmp_path):

@@ -2,8 +2,9 @@
 
 The pictures are divided into domains with fewer anomalies, each with a student of reverse distillation. A student that
 never saw an anomaly re-creates something normal in its place: what such students make of a picture, its pseudo-normal
-features, is what the global student is to re-create. The domains' students are then thrown away; what is left costs
-what reverse distillation costs.
+features, is what the global student is to re-create. Students that saw a picture and students that never did also say,
+by how alike they rank the pictures, whether a narrow code will do, and whether their word is to be heeded at all. They
+are then thrown away; what is left costs what reverse distillation costs.
 
 Liu et al., "Fully unsupervised anomaly detection via cross-domain distillation", 2025, arXiv 2508.18007, of which the
 abstract alone could be had: what it leaves open is a reconstruction, and a field of `CrossDomainConfig`.
@@ -154,6 +155,9 @@ class Course:
     agreement : float or None
         The rank correlation of a picture's scores by students that saw it and by those that never did; None where
         nothing is to be chosen.
+    heeded : bool
+        Whether suspects are told anything: not, where students that never saw a picture rank pictures otherwise, since
+        what they make of one is then what they do not know of it, rather than what is normal in it.
     members : ndarray of bool, shape (domains, n)
         Which pictures each domain's student learns from now.
     suspected : ndarray of bool, shape (n,)
@@ -172,6 +176,7 @@ class Course:
     ) -> None:
         self.domains, self.config, self.narrow = list(domains), config, narrow
         self.agreement: float | None = None
+        self.heeded = True
         self.members: Bools = np.empty((config.domains, 0), bool)
         self.suspected: Bools = np.empty(0, bool)
         self.taught = 0
@@ -222,7 +227,8 @@ class Course:
             save(step + 1 == config.steps)
         if self.narrow is not None and n >= FEWEST_RANKED:
             self.agreement = self._agree(features, chosen, held)
-            model = self.narrow if self.agreement >= config.alike else model
+            self.heeded = self.agreement >= config.alike
+            model = self.narrow if self.heeded else model
         final = Learning(model.student, config)
         if kept.get("losses"):
             final.load_state_dict(kept)
@@ -278,7 +284,7 @@ class Course:
         """Return what the global student is to re-create: a picture's own features, or its pseudo-normal ones."""
         if self.config.order == "turns" and step < self.config.warm_up * self.config.steps:
             return targets
-        own = np.where(self.suspected[places], 0.0, _own(self.config, step))
+        own = np.where(self.suspected[places] & self.heeded, 0.0, _own(self.config, step))
         told = np.flatnonzero(own < 1.0)
         if not told.size:
             return targets
@@ -414,10 +420,11 @@ class CrossDomain(Distiller):
         artefact = distil(model, items, method=METHOD, seed=seed, workdir=workdir, on_step=on_step, learn=course.run)
         facts: dict[str, Any] = {"domains": course.history}
         if course.agreement is not None:
-            alike = course.agreement >= self.config.alike
+            found = "narrow: pictures rank alike"
+            if not course.heeded:
+                found = "wide, and suspects were told nothing: pictures rank otherwise"
             note = (
-                f"the global student's code is {'narrow' if alike else 'wide'}: pictures rank "
-                f"{'alike' if alike else 'otherwise'} by students that saw them and by students that never did (rank "
+                f"the global student's code is {found} by students that saw them and by students that never did (rank "
                 f"correlation {course.agreement:.3f}; alike from {self.config.alike:g} on)"
             )
             facts |= {"agreement": course.agreement, "notes": [*artefact.training["notes"], note]}
