@@ -373,11 +373,17 @@ def test_how_alike_pictures_rank_is_asked_of_those_who_saw_them_and_those_who_di
 
 
 @pytest.mark.parametrize(
-    "values", [{"narrow": 0}, {"preset": "light"}, {"policy": "share"}, {"policy": "trim"}, {"order": "turns"}]
-)
+    "values",
+    [
+        {"narrow": 0}, {"preset": "light"}, {"code": 0.5}, {"halved": "yes"},
+        {"policy": "share"}, {"policy": "trim"}, {"order": "turns"},
+    ],
+)  # fmt: skip
 def test_without_need_or_means_to_choose_nothing_is_chosen(values):
-    config = as_shipped(**{"narrow": 0.25, **values})
-    assert build_narrow_model(build_model(config, seed=0), config, seed=0) is None
+    config = as_shipped(narrow=0.25)
+    assert build_narrow_model(build_model(config, seed=0), config, seed=0) is not None
+    config = replace(config, values)
+    assert build_narrow_model(build_model(config, seed=0), config, seed=0) is None, "what is set by hand is kept"
 
 
 def test_of_few_pictures_nothing_is_chosen(tmp_path, stored):

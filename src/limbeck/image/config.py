@@ -174,7 +174,8 @@ class CrossDomainConfig(ReverseDistillationConfig):
     narrow: float = knob(
         0.25,
         "where pictures rank alike whether or not the students that judge them saw them, the global student has "
-        "preset=light and a code of so many channels; of order=first, policy=others or random; 0 = nowhere",
+        "preset=light and a code of so many channels, relative to the deepest tap's; asked with order=first and "
+        "policy=others or random, unless preset, code or halved is set; 0 = never",
         automatic_or(between(0.01, 1)),
     )
     alike: float = knob(0.87, "rank correlation from which on they rank alike", between(-1, 1))

@@ -88,10 +88,11 @@ def build_narrow_model(
     Returns
     -------
     ReverseDistillationModel or None
-        None where none is asked for, the first one is small already, or nothing could tell which of them is needed.
+        None where none is asked for, the size of the code is set by hand, or nothing could tell which one is needed.
     """
     tells = config.order == "first" and config.policy not in REDIVIDED
-    if not config.narrow or config.preset != "full" or not tells:
+    by_hand = config.preset != "full" or config.code or config.halved != "auto"
+    if not config.narrow or by_hand or not tells:
         return None
     own = replace(config, preset="light", code=config.narrow, halved="yes")
     return build_model(own, seed=seed, teacher=model.teacher)
