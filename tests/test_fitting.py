@@ -107,3 +107,9 @@ def test_a_configuration_says_its_method(train, config):
 def test_items_keep_their_contract():
     x = np.random.default_rng(0).normal(size=(7, 2))
     check_items(TableItems(TableSpec((Column("a", "numeric"), Column("b", "numeric"))), x, np.zeros(7, np.int8)))
+
+
+@pytest.mark.parametrize("method", [None, "cross-domain", "reverse-distillation", "multi-teacher", "committee"])
+def test_a_source_that_is_not_there_is_called_that_whatever_the_method(tmp_path, method):
+    with pytest.raises(InputError, match="there is no file or folder .*parts"):
+        limbeck.fit(tmp_path / "parts", method=method)

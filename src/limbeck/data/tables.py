@@ -25,7 +25,7 @@ from limbeck.data.columns import as_series
 from limbeck.errors import InputError
 from limbeck.table_spec import MISSING, TableSpec
 
-__all__ = ["TABLE_SUFFIXES", "TableSource", "open_table"]
+__all__ = ["TABLE_SUFFIXES", "TableSource", "open_table", "require_there"]
 
 PARQUET, ARROW, CSV, NUMPY = {".parquet", ".pq"}, {".feather", ".arrow", ".ipc"}, {".csv", ".tsv"}, {".npy", ".npz"}
 TABLE_SUFFIXES = PARQUET | ARROW | CSV | NUMPY
@@ -81,6 +81,28 @@ class TableSource:
             raise _unreadable(self.name, error) from error
 
 
+def require_there(source: Any) -> None:
+    """Refuse a path at which there is nothing; what is no path is not looked at.
+
+    Parameters
+    ----------
+    source : path, or anything else
+        A table or pictures.
+
+    Raises
+    ------
+    InputError
+        If there is no such file or folder.
+    """
+    if isinstance(source, (str, Path)) and not Path(source).exists():
+        raise InputError(
+            f"there is no file or folder {str(source)!r}",
+            expected="a table or pictures",
+            got="nothing",
+            fix="check the path",
+        )
+
+
 def open_table(source: Any, spec: TableSpec | None = None, text: tuple[str | None, ...] = ()) -> TableSource:
     """Open a table without reading it.
 
@@ -111,13 +133,7 @@ def open_table(source: Any, spec: TableSpec | None = None, text: tuple[str | Non
     if not isinstance(source, (str, Path)):
         return _open_object(source)
     path = Path(source)
-    if not path.exists():
-        raise InputError(
-            f"there is no file or folder {str(source)!r}",
-            expected="a table or pictures",
-            got="nothing",
-            fix="check the path",
-        )
+    require_there(source)
     suffix, files = _files_of(path)
     try:
         if suffix in NUMPY:

@@ -9,6 +9,7 @@ from typing import Any
 
 from limbeck.calibrate import CALIBRATION_MOST, CALIBRATION_SHARE, set_aside
 from limbeck.contracts import Distiller, OnStep, Step, ignore
+from limbeck.data.tables import require_there
 from limbeck.detector import Detector
 from limbeck.errors import ConfigError, InputError, require_training
 from limbeck.fitting.adapting import adapt
@@ -119,6 +120,7 @@ def fit(
     """
     check_arguments(alpha, seed, id, workdir)
     require_training()
+    require_there(source)
     kind = "pictures" if are_pictures(source) else "table"
     if kind == "pictures":
         _refuse_columns(label, id, ignore_columns)
