@@ -15,9 +15,10 @@ from limbeck.errors import ConfigError
 from limbeck.image import cross_domain as module
 from limbeck.image import matching
 from limbeck.image.config import CrossDomainConfig, ReverseDistillationConfig
-from limbeck.image.cross_domain import Course, CrossDomain, build_domain_models, build_narrow_model, pseudo_normal
+from limbeck.image.cross_domain import Course, CrossDomain, build_domain_models, build_narrow_model
 from limbeck.image.features import Features
 from limbeck.image.memory import memory_scores
+from limbeck.image.pseudo_normal import pseudo_normal
 from limbeck.image.reverse_distillation import ReverseDistillation, build_model
 from limbeck.picture_spec import PictureSpec
 

@@ -33,10 +33,11 @@ from limbeck.image.features import Features
 from limbeck.image.maps import TOP
 from limbeck.image.matching import distil, find_footing
 from limbeck.image.memory import memory_scores
+from limbeck.image.pseudo_normal import pseudo_normal
 from limbeck.image.reverse_distillation import ReverseDistillationModel, build_model, teacher_within
 from limbeck.image.train import Learning, batches, batches_in_an_epoch, write_checkpoint
 
-__all__ = ["CrossDomain", "Course", "build_domain_models", "build_narrow_model", "pseudo_normal"]
+__all__ = ["CrossDomain", "Course", "build_domain_models", "build_narrow_model"]
 
 METHOD = "cross-domain"
 AT_ONCE = 32  # pictures
@@ -96,47 +97,6 @@ def build_narrow_model(
         return None
     own = replace(config, preset="light", code=config.narrow, halved="yes")
     return build_model(own, seed=seed, teacher=model.teacher)
-
-
-def pseudo_normal(outputs: Sequence[Sequence[Tensor]], seen_by: Tensor, how: str) -> list[Tensor]:
-    """Aggregate what students make of pictures that they never saw.
-
-    Parameters
-    ----------
-    outputs : sequence of sequences of tensors
-        Of each student the features of each scale, (n, c, h, w).
-    seen_by : Tensor of bool, shape (students, n)
-        Whose word counts for a picture; at least one's.
-    how : str
-        "mean", "median" at each place, or "agreement": a mean in which a student weighs less the farther it is from the
-        others.
-
-    Returns
-    -------
-    list of tensors, (n, c, h, w)
-        Each student's contribution has unit length a picture and scale, since a loss of angles leaves its length open.
-    """
-    wanted = []
-    for scale in zip(*outputs, strict=True):
-        each = torch.stack([o / o.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1) for o in scale])
-        if how == "median":
-            hidden = each.masked_fill(~seen_by.view(*seen_by.shape, 1, 1, 1), torch.nan)
-            wanted.append(hidden.nanmedian(0).values)
-            continue
-        weight = seen_by.float()
-        if how == "agreement":
-            weight = weight * _agreement(each, weight)
-        weight = weight / weight.sum(0)
-        wanted.append((each * weight.view(*weight.shape, 1, 1, 1)).sum(0))
-    return wanted
-
-
-def _agreement(each: Tensor, weight: Tensor) -> Tensor:
-    """Return how near each student is to the mean of all, (students, n), in (0, 1]."""
-    middle = (each * weight.view(*weight.shape, 1, 1, 1)).sum(0) / weight.sum(0).view(-1, 1, 1, 1)
-    off = (each - middle).flatten(2).square().sum(2)
-    usual = (off * weight).sum(0) / weight.sum(0)
-    return torch.exp(-off / usual.clamp_min(1e-12))
 
 
 class Course:
