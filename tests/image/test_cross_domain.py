@@ -374,6 +374,19 @@ def test_how_alike_pictures_rank_is_asked_of_those_who_saw_them_and_those_who_di
 
 
 @pytest.mark.parametrize(
+    ("alike", "asked_after", "taught"), [(-1.0, 5, 12), (1.0, 5, 5), (1.0, 12, 12), (1.0, 300, 12)]
+)
+def test_the_domains_learn_on_where_they_are_heeded(tmp_path, stored, monkeypatch, alike, asked_after, taught):
+    monkeypatch.setattr(module, "FEWEST_RANKED", 8)
+    config, steps, at = as_shipped(narrow=0.25, alike=alike, asked_after=asked_after), [], []
+    agree = Course._agree
+    monkeypatch.setattr(Course, "_agree", lambda self, *given: at.append(self.taught) or agree(self, *given))
+    training = CrossDomain(config).fit(items_of(24), seed=0, workdir=tmp_path, on_step=steps.append).training
+    assert [s.stage for s in steps if s.stage in ("domains", "learning")] == ["domains"] * taught + ["learning"] * 12
+    assert at == [min(asked_after, 12)] and training["domains"][-1]["step"] == taught
+
+
+@pytest.mark.parametrize(
     "values",
     [
         {"narrow": 0}, {"preset": "light"}, {"code": 0.5}, {"halved": "yes"},
@@ -395,12 +408,16 @@ def test_of_few_pictures_nothing_is_chosen(tmp_path, stored):
         assert ("agreement" in training) is chosen
 
 
+ASKED = {"order": "first", "policy": "others", "narrow": 0.25}
+
+
 @pytest.mark.parametrize(
     ("values", "stages"),
     [
         ({"order": "turns"}, ["learning"]),
         ({"order": "first"}, ["domains", "learning"]),
-        ({"order": "first", "policy": "others", "narrow": 0.25, "alike": -1.0}, ["domains", "learning"]),
+        (ASKED | {"alike": -1.0, "asked_after": 3}, ["domains", "learning"]),
+        (ASKED | {"alike": 1.0, "asked_after": 4}, ["domains", "learning"]),
     ],
 )
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, values, stages):
@@ -419,7 +436,8 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, values, s
         with pytest.raises(Stopped):
             run(tmp_path / str(stop), config, on_step=stopping)
         again, resumed, curve_again = run(tmp_path / str(stop), config)
-        assert same(whole.student, again.student) and curve == curve_again and course.history == resumed.history
+        assert same(whole.student, again.student) and curve == curve_again
+        assert (course.history, course.agreement) == (resumed.history, resumed.agreement)
 
 
 def test_another_seed_divides_otherwise(tmp_path, stored):

@@ -178,7 +178,10 @@ class CrossDomainConfig(ReverseDistillationConfig):
         "policy=others or random, unless preset, code or halved is set; 0 = never",
         automatic_or(between(0.01, 1)),
     )
-    alike: float = knob(0.87, "rank correlation from which on they rank alike", between(-1, 1))
+    asked_after: int = knob(
+        300, "steps of the domains' students before this is asked; they learn on where they rank alike", at_least(1)
+    )
+    alike: float = knob(0.9, "rank correlation from which on they rank alike", between(-1, 1))
 
     # the suspicion list
     shown: int = knob(24, "most suspicious pictures that the package keeps, small, for its report", between(0, 1000))

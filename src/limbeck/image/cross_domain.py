@@ -116,9 +116,6 @@ class Course:
     agreement : float or None
         The rank correlation of a picture's scores by students that saw it and by those that never did; None where
         nothing is to be chosen.
-    heeded : bool
-        Whether suspects are told anything: not, where students that never saw a picture rank pictures otherwise, since
-        what they make of one is then what they do not know of it, rather than what is normal in it.
     members : ndarray of bool, shape (domains, n)
         Which pictures each domain's student learns from now.
     suspected : ndarray of bool, shape (n,)
@@ -137,11 +134,19 @@ class Course:
     ) -> None:
         self.domains, self.config, self.narrow = list(domains), config, narrow
         self.agreement: float | None = None
-        self.heeded = True
         self.members: Bools = np.empty((config.domains, 0), bool)
         self.suspected: Bools = np.empty(0, bool)
         self.taught = 0
         self.history: list[dict[str, Any]] = []
+
+    @property
+    def heeded(self) -> bool:
+        """Whether suspects are told anything, and the domains' students learn on.
+
+        Not, where students that never saw a picture rank pictures otherwise: what they make of one is then what they do
+        not know of it, rather than what is normal in it.
+        """
+        return self.agreement is None or self.agreement >= self.config.alike
 
     def run(
         self,
@@ -180,22 +185,25 @@ class Course:
                 write_checkpoint(checkpoint, self._state(final, others))
                 saved = time.monotonic()
 
-        for step in range(self.taught, config.steps if first else 0):
+        asked = min(config.asked_after, config.steps) if self.narrow is not None and n >= FEWEST_RANKED else None
+        for step in range(self.taught, config.steps if first and self.heeded else 0):
             if step in turns and config.policy in REDIVIDED:
                 divide_anew(step)
             self._teach_domains(others, features, chosen, step, seed)
             on_step(Step("domains", step + 1, config.steps))
-            save(step + 1 == config.steps)
-        if self.narrow is not None and n >= FEWEST_RANKED:
-            self.agreement = self._agree(features, chosen, held)
-            self.heeded = self.agreement >= config.alike
-            model = self.narrow if self.heeded else model
+            if step + 1 == asked:
+                self.agreement = self._agree(features, chosen, held)
+            save(step + 1 == config.steps or not self.heeded)
+            if not self.heeded:
+                break
+        if self.narrow is not None and self.agreement is not None and self.heeded:
+            model = self.narrow
         final = Learning(model.student, config)
         if kept.get("losses"):
             final.load_state_dict(kept)
         for step, places in batches(n, config.batch, config.steps, seed, len(final.losses)):
             if step == 0 if first else step in turns:
-                divide_anew(config.steps if first else step)
+                divide_anew(self.taught if first else step)
             if not first:
                 self._teach_domains(others, features, chosen, step, seed)
             targets = features[chosen[places]]
@@ -213,6 +221,7 @@ class Course:
             "history": self.history,
             "members": torch.from_numpy(self.members),
             "suspected": torch.from_numpy(self.suspected),
+            "agreement": self.agreement,
         }
 
     def _take_up(self, state: dict[str, Any], others: Sequence[Learning]) -> None:
@@ -220,7 +229,7 @@ class Course:
         for learning, kept in zip(others, state["domains"], strict=True):
             learning.load_state_dict(kept)
         self.members, self.suspected = state["members"].numpy(), state["suspected"].numpy()
-        self.taught, self.history = state["taught"], state["history"]
+        self.taught, self.history, self.agreement = state["taught"], state["history"], state["agreement"]
 
     def _teach_domains(
         self, others: Sequence[Learning], features: Features, chosen: Places, step: int, seed: int
