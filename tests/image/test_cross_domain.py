@@ -383,6 +383,7 @@ def test_the_domains_learn_on_where_they_are_heeded(tmp_path, stored, monkeypatc
     monkeypatch.setattr(Course, "_agree", lambda self, *given: at.append(self.taught) or agree(self, *given))
     training = CrossDomain(config).fit(items_of(24), seed=0, workdir=tmp_path, on_step=steps.append).training
     assert [s.stage for s in steps if s.stage in ("domains", "learning")] == ["domains"] * taught + ["learning"] * 12
+    assert [s.total for s in steps if s.stage == "domains"][-1] == taught, "a progress bar is full in the end"
     assert at == [min(asked_after, 12)] and training["domains"][-1]["step"] == taught
 
 

@@ -190,11 +190,12 @@ class Course:
             if step in turns and config.policy in REDIVIDED:
                 divide_anew(step)
             self._teach_domains(others, features, chosen, step, seed)
-            on_step(Step("domains", step + 1, config.steps))
             if step + 1 == asked:
                 self.agreement = self._agree(features, chosen, held)
-            save(step + 1 == config.steps or not self.heeded)
-            if not self.heeded:
+            last = config.steps if self.heeded else step + 1
+            on_step(Step("domains", step + 1, last))
+            save(step + 1 == last)
+            if step + 1 == last:
                 break
         if self.narrow is not None and self.agreement is not None and self.heeded:
             model = self.narrow
