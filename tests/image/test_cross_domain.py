@@ -20,6 +20,7 @@ from limbeck.image.features import Features
 from limbeck.image.memory import memory_scores
 from limbeck.image.pseudo_normal import pseudo_normal
 from limbeck.image.reverse_distillation import ReverseDistillation, build_model
+from limbeck.image.train import Learning
 from limbeck.picture_spec import PictureSpec
 
 QUICK = {
@@ -385,6 +386,31 @@ def test_the_domains_learn_on_where_they_are_heeded(tmp_path, stored, monkeypatc
     assert [s.stage for s in steps if s.stage in ("domains", "learning")] == ["domains"] * taught + ["learning"] * 12
     assert [s.total for s in steps if s.stage == "domains"][-1] == taught, "a progress bar is full in the end"
     assert at == [min(asked_after, 12)] and training["domains"][-1]["step"] == taught
+
+
+def test_the_domains_are_at_rest_when_asked_and_then_learn_on_as_if_never_asked(tmp_path, stored, monkeypatch):
+    monkeypatch.setattr(module, "FEWEST_RANKED", 8)
+    rates, step_of = [], Learning.step
+
+    def step(learning, *given, at=None):
+        value = step_of(learning, *given, at=at)
+        if at is not None:
+            rates.append(learning.optimiser.param_groups[0]["lr"])
+        return value
+
+    monkeypatch.setattr(Learning, "step", step)
+
+    def rates_of(folder, **values):
+        rates.clear()
+        (tmp_path / folder).mkdir()
+        config = as_shipped(batch=24, domains=2, alike=-1.0, rate=0.01, **values)
+        CrossDomain(config).fit(items_of(24), seed=0, workdir=tmp_path / folder)
+        return np.array(rates[::2])
+
+    asked, never = rates_of("asked", narrow=0.25, asked_after=5), rates_of("never", narrow=0.0)
+    np.testing.assert_allclose(asked[:5], 0.005 * (1 + np.cos(np.pi * np.arange(5) / 5)))
+    np.testing.assert_allclose(asked[5:], never[5:])
+    np.testing.assert_allclose(never, 0.005 * (1 + np.cos(np.pi * np.arange(12) / 12)))
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,9 @@ class CrossDomainConfig(ReverseDistillationConfig):
         automatic_or(between(0.01, 1)),
     )
     asked_after: int = knob(
-        300, "steps of the domains' students before this is asked; they learn on where they rank alike", at_least(1)
+        300,
+        "steps of the domains' students, to a rate of 0, before this is asked; they learn on where they rank alike",
+        at_least(1),
     )
     alike: float = knob(0.9, "rank correlation from which on they rank alike", between(-1, 1))
 

@@ -185,11 +185,13 @@ class Course:
                 write_checkpoint(checkpoint, self._state(final, others))
                 saved = time.monotonic()
 
-        asked = min(config.asked_after, config.steps) if self.narrow is not None and n >= FEWEST_RANKED else None
+        asks = self.narrow is not None and n >= FEWEST_RANKED
+        asked = min(config.asked_after, config.steps) if asks else 0
         for step in range(self.taught, config.steps if first and self.heeded else 0):
             if step in turns and config.policy in REDIVIDED:
                 divide_anew(step)
-            self._teach_domains(others, features, chosen, step, seed)
+            at = step * config.steps / asked if step < asked else step  # at rest when asked, then as if never asked
+            self._teach_domains(others, features, chosen, step, seed, at=at)
             if step + 1 == asked:
                 self.agreement = self._agree(features, chosen, held)
             last = config.steps if self.heeded else step + 1
@@ -233,15 +235,21 @@ class Course:
         self.taught, self.history, self.agreement = state["taught"], state["history"], state["agreement"]
 
     def _teach_domains(
-        self, others: Sequence[Learning], features: Features, chosen: Places, step: int, seed: int
+        self,
+        others: Sequence[Learning],
+        features: Features,
+        chosen: Places,
+        step: int,
+        seed: int,
+        at: float | None = None,
     ) -> None:
-        """Take the steps of the domains' students that fall to a step of the global one."""
+        """Take the steps of the domains' students that fall to a step of the global one; `at`: see `Learning.step`."""
         for k, learning in enumerate(others):
             members = np.flatnonzero(self.members[k])
             for part in _batches_of_domain(members, len(chosen), self.config.batch, step, (seed, k)):
                 targets = features[chosen[part]]
                 loss_of = partial(self.domains[k].loss_towards, targets, targets)
-                learning.step(loss_of, seed + OWN * (k + 1), at=step)
+                learning.step(loss_of, seed + OWN * (k + 1), at=step if at is None else at)
         self.taught = step + 1
 
     def _turns(self, epoch: int) -> set[int]:
