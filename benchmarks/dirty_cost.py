@@ -3,10 +3,10 @@
 The learning alone is timed, from the first step to the last, divisions included: teaching and export are the same for
 both, and would flatter the ratio. Processor time of one thread; screw at 256 pixels; medians of the rounds.
 
-    python benchmarks/dirty_cost.py [--steps 60] [--asked-after 300] [--rounds 3] [--kinds NAME ...]
+    python benchmarks/dirty_cost.py [--steps 60] [--domain-steps 300] [--rounds 3] [--kinds NAME ...]
 
-As long as the domains' students learn as long as the global one, as up to 300 steps, 60 steps show the ratio; that of
-800, of which those who are not heeded take 300, is shown by 160 and 60.
+The domains' students learn as long as the global one, up to 300 steps: 60 steps show the ratio until there. That of 800
+is shown by 160 and 60.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
     """Measure in turns, and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--asked-after", type=int, default=300)
+    parser.add_argument("--domain-steps", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     given = parser.parse_args()
@@ -78,13 +78,13 @@ def main() -> None:
         items = prepare_pictures(str(split.train), size=256, normal=None, on_corrupt="refuse", seed=0).learn
         for _ in range(given.rounds):
             for name, (method, own) in kinds.items():
-                fields = own | ({} if name == PLAIN else {"asked_after": given.asked_after})
+                fields = own | ({} if name == PLAIN else {"domain_steps": given.domain_steps})
                 taken[name].append(seconds_of(method, fields, items, given.steps))
     plain = statistics.median(taken[PLAIN])
     print("| students | seconds | times reverse distillation |\n| --- | --- | --- |")
     for name, values in taken.items():
         middle = statistics.median(values)
-        row = {"kind": name, "steps": given.steps, "asked_after": given.asked_after, "rounds": given.rounds}
+        row = {"kind": name, "steps": given.steps, "domain_steps": given.domain_steps, "rounds": given.rounds}
         row |= {"seconds": middle, "times": middle / plain}
         append(RESULTS, row)
         print(f"| {name} | {middle:.1f} | {middle / plain:.2f} |")

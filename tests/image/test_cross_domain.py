@@ -375,22 +375,19 @@ def test_how_alike_pictures_rank_is_asked_of_those_who_saw_them_and_those_who_di
 
 
 @pytest.mark.parametrize(
-    ("alike", "asked_after", "taught"), [(-1.0, 5, 12), (1.0, 5, 5), (1.0, 12, 12), (1.0, 300, 12)]
+    ("values", "taught"),
+    [
+        ({"domain_steps": 5, "narrow": 0.25, "alike": -1.0}, 5),
+        ({"domain_steps": 5, "narrow": 0.25, "alike": 1.0}, 5),
+        ({"domain_steps": 300}, 12),
+        ({"domain_steps": 5} | IN_TURN, 12),
+    ],
 )
-def test_the_domains_learn_on_where_they_are_heeded(tmp_path, stored, monkeypatch, alike, asked_after, taught):
+def test_the_domains_learn_for_steps_of_their_own_and_are_at_rest_in_the_end(
+    tmp_path, stored, monkeypatch, values, taught
+):
     monkeypatch.setattr(module, "FEWEST_RANKED", 8)
-    config, steps, at = as_shipped(narrow=0.25, alike=alike, asked_after=asked_after), [], []
-    agree = Course._agree
-    monkeypatch.setattr(Course, "_agree", lambda self, *given: at.append(self.taught) or agree(self, *given))
-    training = CrossDomain(config).fit(items_of(24), seed=0, workdir=tmp_path, on_step=steps.append).training
-    assert [s.stage for s in steps if s.stage in ("domains", "learning")] == ["domains"] * taught + ["learning"] * 12
-    assert [s.total for s in steps if s.stage == "domains"][-1] == taught, "a progress bar is full in the end"
-    assert at == [min(asked_after, 12)] and training["domains"][-1]["step"] == taught
-
-
-def test_the_domains_are_at_rest_when_asked_and_then_learn_on_as_if_never_asked(tmp_path, stored, monkeypatch):
-    monkeypatch.setattr(module, "FEWEST_RANKED", 8)
-    rates, step_of = [], Learning.step
+    steps, rates, step_of = [], [], Learning.step
 
     def step(learning, *given, at=None):
         value = step_of(learning, *given, at=at)
@@ -399,18 +396,14 @@ def test_the_domains_are_at_rest_when_asked_and_then_learn_on_as_if_never_asked(
         return value
 
     monkeypatch.setattr(Learning, "step", step)
-
-    def rates_of(folder, **values):
-        rates.clear()
-        (tmp_path / folder).mkdir()
-        config = as_shipped(batch=24, domains=2, alike=-1.0, rate=0.01, **values)
-        CrossDomain(config).fit(items_of(24), seed=0, workdir=tmp_path / folder)
-        return np.array(rates[::2])
-
-    asked, never = rates_of("asked", narrow=0.25, asked_after=5), rates_of("never", narrow=0.0)
-    np.testing.assert_allclose(asked[:5], 0.005 * (1 + np.cos(np.pi * np.arange(5) / 5)))
-    np.testing.assert_allclose(asked[5:], never[5:])
-    np.testing.assert_allclose(never, 0.005 * (1 + np.cos(np.pi * np.arange(12) / 12)))
+    config = as_shipped(batch=24, domains=2, rate=0.01, **values)
+    CrossDomain(config).fit(items_of(24), seed=0, workdir=tmp_path, on_step=steps.append)
+    first = config.order == "first"
+    assert [s.stage for s in steps if s.stage in ("domains", "learning")] == ["domains"] * taught * first + [
+        "learning"
+    ] * 12
+    assert {s.total for s in steps if s.stage == "domains"} == ({taught} if first else set())
+    np.testing.assert_allclose(rates[::2], 0.005 * (1 + np.cos(np.pi * np.arange(taught) / taught)))
 
 
 @pytest.mark.parametrize(
@@ -443,8 +436,8 @@ ASKED = {"order": "first", "policy": "others", "narrow": 0.25}
     [
         ({"order": "turns"}, ["learning"]),
         ({"order": "first"}, ["domains", "learning"]),
-        (ASKED | {"alike": -1.0, "asked_after": 3}, ["domains", "learning"]),
-        (ASKED | {"alike": 1.0, "asked_after": 4}, ["domains", "learning"]),
+        (ASKED | {"alike": -1.0, "domain_steps": 6}, ["domains", "learning"]),
+        (ASKED | {"alike": 1.0, "domain_steps": 4}, ["domains", "learning"]),
     ],
 )
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, values, stages):

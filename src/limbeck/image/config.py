@@ -151,6 +151,7 @@ class CrossDomainConfig(ReverseDistillationConfig):
         "student (order=turns)",
         one_of("global", "outside", "memory"),
     )
+    domain_steps: int = knob(300, "most steps of the domains' students, with order=first", at_least(1))
     warm_up: float = knob(0.1, "share of the steps before the first division: nobody is suspected until then", share)
     divisions: int = knob(4, "how often the pictures are divided, evenly after the warm-up", at_least(1))
     domain_students: str = knob(
@@ -177,11 +178,6 @@ class CrossDomainConfig(ReverseDistillationConfig):
         "preset=light and a code of so many channels, relative to the deepest tap's; asked with order=first and "
         "policy=others or random, unless preset, code or halved is set; 0 = never",
         automatic_or(between(0.01, 1)),
-    )
-    asked_after: int = knob(
-        300,
-        "steps of the domains' students, to a rate of 0, before this is asked; they learn on where they rank alike",
-        at_least(1),
     )
     alike: float = knob(0.9, "rank correlation from which on they rank alike", between(-1, 1))
 

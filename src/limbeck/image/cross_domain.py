@@ -118,6 +118,8 @@ class Course:
         nothing is to be chosen.
     members : ndarray of bool, shape (domains, n)
         Which pictures each domain's student learns from now.
+    steps : int
+        Steps that the domains' students are to take.
     suspected : ndarray of bool, shape (n,)
         The suspects.
     taught : int
@@ -133,6 +135,7 @@ class Course:
         narrow: ReverseDistillationModel | None = None,
     ) -> None:
         self.domains, self.config, self.narrow = list(domains), config, narrow
+        self.steps = min(config.domain_steps, config.steps) if config.order == "first" else config.steps
         self.agreement: float | None = None
         self.members: Bools = np.empty((config.domains, 0), bool)
         self.suspected: Bools = np.empty(0, bool)
@@ -141,7 +144,7 @@ class Course:
 
     @property
     def heeded(self) -> bool:
-        """Whether suspects are told anything, and the domains' students learn on.
+        """Whether suspects are told anything.
 
         Not, where students that never saw a picture rank pictures otherwise: what they make of one is then what they do
         not know of it, rather than what is normal in it.
@@ -161,7 +164,7 @@ class Course:
         held: Places,
     ) -> tuple[ReverseDistillationModel, list[float]]:
         """Teach all students; the global one is the result, `model` or the narrow one. The arguments: see `train`."""
-        others = [Learning(m.student, config) for m in self.domains]
+        others = [Learning(m.student, replace(config, steps=self.steps)) for m in self.domains]
         n, first = len(chosen), config.order == "first"
         group = groups(n, config.domains, seed)
         self.members, self.suspected = divide(config.policy, group, config.domains, None, None)
@@ -174,7 +177,7 @@ class Course:
 
         def divide_anew(step: int) -> None:
             score = self._judge(model, features, chosen, held, seed)
-            share = _suspects(config, step)
+            share = _suspects(config, step / self.steps)
             self.members, self.suspected = divide(config.policy, group, config.domains, score, share)
             counts = {"suspects": int(self.suspected.sum()), "pictures": self.members.sum(1).tolist()}
             self.history.append({"step": step, **counts})
@@ -185,22 +188,15 @@ class Course:
                 write_checkpoint(checkpoint, self._state(final, others))
                 saved = time.monotonic()
 
-        asks = self.narrow is not None and n >= FEWEST_RANKED
-        asked = min(config.asked_after, config.steps) if asks else 0
-        for step in range(self.taught, config.steps if first and self.heeded else 0):
+        for step in range(self.taught, self.steps if first else 0):
             if step in turns and config.policy in REDIVIDED:
                 divide_anew(step)
-            at = step * config.steps / asked if step < asked else step  # at rest when asked, then as if never asked
-            self._teach_domains(others, features, chosen, step, seed, at=at)
-            if step + 1 == asked:
-                self.agreement = self._agree(features, chosen, held)
-            last = config.steps if self.heeded else step + 1
-            on_step(Step("domains", step + 1, last))
-            save(step + 1 == last)
-            if step + 1 == last:
-                break
-        if self.narrow is not None and self.agreement is not None and self.heeded:
-            model = self.narrow
+            self._teach_domains(others, features, chosen, step, seed)
+            on_step(Step("domains", step + 1, self.steps))
+            save(step + 1 == self.steps)
+        if self.narrow is not None and n >= FEWEST_RANKED:
+            self.agreement = self._agree(features, chosen, held)
+            model = self.narrow if self.heeded else model
         final = Learning(model.student, config)
         if kept.get("losses"):
             final.load_state_dict(kept)
@@ -224,7 +220,6 @@ class Course:
             "history": self.history,
             "members": torch.from_numpy(self.members),
             "suspected": torch.from_numpy(self.suspected),
-            "agreement": self.agreement,
         }
 
     def _take_up(self, state: dict[str, Any], others: Sequence[Learning]) -> None:
@@ -232,31 +227,24 @@ class Course:
         for learning, kept in zip(others, state["domains"], strict=True):
             learning.load_state_dict(kept)
         self.members, self.suspected = state["members"].numpy(), state["suspected"].numpy()
-        self.taught, self.history, self.agreement = state["taught"], state["history"], state["agreement"]
+        self.taught, self.history = state["taught"], state["history"]
 
     def _teach_domains(
-        self,
-        others: Sequence[Learning],
-        features: Features,
-        chosen: Places,
-        step: int,
-        seed: int,
-        at: float | None = None,
+        self, others: Sequence[Learning], features: Features, chosen: Places, step: int, seed: int
     ) -> None:
-        """Take the steps of the domains' students that fall to a step of the global one; `at`: see `Learning.step`."""
+        """Take the steps of the domains' students that fall to a step over all pictures."""
         for k, learning in enumerate(others):
             members = np.flatnonzero(self.members[k])
             for part in _batches_of_domain(members, len(chosen), self.config.batch, step, (seed, k)):
                 targets = features[chosen[part]]
                 loss_of = partial(self.domains[k].loss_towards, targets, targets)
-                learning.step(loss_of, seed + OWN * (k + 1), at=step if at is None else at)
+                learning.step(loss_of, seed + OWN * (k + 1), at=step)
         self.taught = step + 1
 
     def _turns(self, epoch: int) -> set[int]:
         """Return the steps before which the pictures are divided anew: whole epochs, evenly from the warm-up's end."""
-        config = self.config
-        first = config.warm_up * config.steps
-        places = first + np.arange(config.divisions) * (config.steps - first) / config.divisions
+        first = self.config.warm_up * self.steps
+        places = first + np.arange(self.config.divisions) * (self.steps - first) / self.config.divisions
         return {max(1, round(place / epoch)) * epoch for place in places}
 
     def _wanted(self, targets: list[Tensor], places: Places, step: int) -> list[Tensor]:
@@ -349,12 +337,11 @@ def _judged(
     judge.student.train()
 
 
-def _suspects(config: CrossDomainConfig, step: int) -> float | None:
+def _suspects(config: CrossDomainConfig, progress: float) -> float | None:
     """Return the share of suspects: it shrinks to its last value by the middle of the steps, as trust grows."""
     if config.suspects == 0:
         return None
-    progress = min(1.0, 2 * step / config.steps)
-    return config.suspects_first + (config.suspects - config.suspects_first) * progress
+    return config.suspects_first + (config.suspects - config.suspects_first) * min(1.0, 2 * progress)
 
 
 def _own(config: CrossDomainConfig, step: int) -> float:

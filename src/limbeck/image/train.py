@@ -109,7 +109,7 @@ class Learning:
         self.best: dict[str, Tensor] | None = None
         self.lowest = math.inf
 
-    def step(self, loss: Callable[[], Tensor], seed: int, at: float | None = None) -> float:
+    def step(self, loss: Callable[[], Tensor], seed: int, at: int | None = None) -> float:
         """Take a step down a loss, which is returned; dropout draws what it would in a run that was not stopped.
 
         `at` is the step at which the schedule stands, by default the number of steps taken so far.
