@@ -40,6 +40,7 @@ from limbeck.fitting import configure
 from limbeck.fitting.pictures import prepare_pictures
 from limbeck.image.teacher import Teacher
 from limbeck.pixel_metrics import pixel_metrics
+from limbeck.suspects import suspects
 
 RESULTS = Path(__file__).with_suffix(".csv")
 SCORES = Path(__file__).parent / ".scores"  # of clean fits, for the pairs; made again where they are gone
@@ -123,7 +124,12 @@ def judged(detector: limbeck.Detector, learn: Path, test: Path, hidden: set[str]
     assert found.pictures.masks is not None
     ids = tuple(str(p.path) for p in found.pictures.pictures)
     trained = PictureItems(detector.spec, find_pictures(learn).training())  # type: ignore[arg-type]
-    facts |= listed(trained, lambda x: detector.scorer(x).score, hidden)
+    if "suspects" in detector.artefact.training:
+        rank = {id: -float(place) for place, id in enumerate(suspects(detector)["id"])}
+        facts |= listed(trained, np.array([rank[p.id] for p in trained.pictures]), hidden)
+    else:
+        scores = np.concatenate([detector.scorer(batch.x).score for batch in trained.batches(32)])
+        facts |= listed(trained, scores, hidden)
     return Measured(ids, found.label, found.score, found.pictures.masks, found.pictures.maps, detector.threshold, facts)
 
 
@@ -146,11 +152,10 @@ def remembered(learn: Path, test: Path, fold: int, hidden: set[str]) -> Measured
     return Measured(tuple(str(p.path) for p in tested), label, score, masks, maps, threshold, facts)
 
 
-def listed(trained: PictureItems, score: Any, hidden: set[str]) -> dict[str, Any]:
+def listed(trained: PictureItems, scores: Floats, hidden: set[str]) -> dict[str, Any]:
     """Say how good a suspicion list is: of its first ones, as many as are hidden, the share that is hidden."""
     if not hidden:
         return {}
-    scores = np.concatenate([score(batch.x) for batch in trained.batches(32)])
     bad = np.array([str(p.path) in hidden for p in trained.pictures])
     first = np.argsort(-scores, kind="stable")[: bad.sum()]
     return {"list_precision": float(bad[first].mean()), "list_auroc": metrics.auroc(bad.astype(np.int8), scores)}

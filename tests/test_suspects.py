@@ -1,5 +1,6 @@
 """The suspicion list: made of the finished model, the same numbers as it scores, for people and for programs."""
 
+import dataclasses
 import json
 import warnings
 
@@ -40,13 +41,34 @@ def detector(dirty):
 
 def test_the_list_is_every_training_picture_as_the_detector_scores_it(detector, dirty):
     frame = suspects(detector)
-    assert frame.columns == ["rank", "id", "score", "suspected", "calibration"]
+    assert frame.columns == ["rank", "id", "score", "suspected", "rare", "calibration"]
     pictures = find_pictures(dirty).training()
     (batch,) = PictureItems(detector.spec, pictures).batches(100)
     wanted = dict(zip(batch.id, detector.scorer(batch.x).score.tolist(), strict=True))
     assert frame["rank"].to_list() == [*range(1, len(pictures) + 1)] and set(frame["id"]) == set(wanted)
     np.testing.assert_allclose(frame["score"], [wanted[id] for id in frame["id"]], rtol=1e-4)
-    assert frame["score"].is_sorted(descending=True) and frame["calibration"].sum() == len(pictures) // 5
+    assert frame["rare"].is_sorted(descending=True), "they come first"
+    for part in frame.partition_by("rare"):
+        assert part["score"].is_sorted(descending=True)
+    assert frame["calibration"].sum() == len(pictures) // 5
+
+
+def test_whom_learning_took_for_anomalies_comes_first(detector, dirty):
+    """The ids are those of the pictures that were learned from, not places in some order."""
+    rare = set(detector.artefact.training["rare"])
+    frame = suspects(detector)
+    assert rare and set(frame.filter("rare")["id"]) == rare and len(rare) < len(frame) / 2
+    assert not frame.filter("rare")["calibration"].any()
+    assert detector.artefact.training["domains"][-1]["suspects"] == len(rare)
+    assert f"first {len(rare)} with something that hardly any other" in " ".join(detector.card.notes)
+
+
+def test_a_list_of_an_earlier_version_has_nobody_rare(detector):
+    training = dict(detector.artefact.training)
+    rows = [{k: v for k, v in row.items() if k != "rare"} for row in training["suspects"]["pictures"]]
+    training["suspects"] = training["suspects"] | {"pictures": rows}
+    artefact = dataclasses.replace(detector.artefact, training=training)
+    assert not suspects(dataclasses.replace(detector, artefact=artefact))["rare"].any()
 
 
 def test_who_scores_like_an_anomaly_is_suspected_and_does_not_calibrate(detector):

@@ -71,6 +71,7 @@ def said_of_suspects(held: dict[str, Any] | None) -> dict[str, Any] | None:
     rows = held["pictures"]
     return {
         "found": sum(row["suspected"] for row in rows),
+        "rare": sum(row.get("rare", False) for row in rows),
         "total": len(rows),
         "cut": f"{held['cut']:.4g}",
         "shown": [(i, row, f"{row['score']:.4g}") for i, row in enumerate(rows, 1) if "picture" in row],

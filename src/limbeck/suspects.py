@@ -29,7 +29,9 @@ def suspects(detector: Detector) -> pl.DataFrame:
     -------
     DataFrame
         Columns ``rank`` (from 1), ``id``, ``score`` (as the detector scores it), ``suspected`` (whether it scores like
-        an anomaly) and ``calibration`` (whether it was set aside for calibration, and never learned from).
+        an anomaly), ``rare`` (whether it is among those that learning took for anomalies, since what is strange in them
+        is in hardly any other picture; they come first) and ``calibration`` (whether it was set aside for calibration,
+        and never learned from).
 
     Raises
     ------
@@ -43,10 +45,8 @@ def suspects(detector: Detector) -> pl.DataFrame:
     >>> suspects(limbeck.load("parts.limbeck")).filter("suspected")["id"]  # doctest: +SKIP
     """
     rows = _rows(detector)
-    frame = pl.DataFrame(
-        {key: [row[key] for row in rows] for key in ("id", "score", "suspected", "calibration")},
-        schema={"id": pl.String, "score": pl.Float32, "suspected": pl.Boolean, "calibration": pl.Boolean},
-    )
+    schema = {"id": pl.String, "score": pl.Float32} | dict.fromkeys(("suspected", "rare", "calibration"), pl.Boolean)
+    frame = pl.DataFrame({key: [row.get(key, False) for row in rows] for key in schema}, schema=schema)
     return frame.with_row_index("rank", 1)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
+from limbeck.calibrate import outlier_cut
 from limbeck.config import replace
 from limbeck.contracts import ignore
 from limbeck.data.picture_arrays import ArrayItems
@@ -17,7 +18,8 @@ from limbeck.image import matching
 from limbeck.image.config import CrossDomainConfig, ReverseDistillationConfig
 from limbeck.image.cross_domain import Course, CrossDomain, build_domain_models, build_narrow_model
 from limbeck.image.features import Features
-from limbeck.image.memory import memory_scores
+from limbeck.image.foreseen import channel_errors, channel_weights
+from limbeck.image.memory import distances_to_others, memory_scores, rarity, strangest_places
 from limbeck.image.pseudo_normal import pseudo_normal
 from limbeck.image.reverse_distillation import ReverseDistillation, build_model
 from limbeck.image.train import Learning
@@ -252,25 +254,35 @@ def test_what_is_wanted_of_a_picture(tmp_path):
 
 
 def test_who_judges(tmp_path):
-    """The global student judges by its own map; students outside of the domain by that of what they make together."""
+    """The global student judges by its own map; students outside of the domain by that of what they make together.
+
+    A rare picture is one whose strangest places by that map are in hardly any other.
+    """
     config, members = settings(), np.eye(3, dtype=bool)[:, np.arange(12) % 3]
     items, every, held = items_of(12), np.arange(12), np.arange(4)
-    for judge in ("global", "outside"):
+    for judge in ("global", "outside", "rare"):
         model, course = course_of(replace(config, {"judge": judge}))
         footing = model if judge == "global" else course.domains[0]
         folder = tmp_path / judge
         folder.mkdir()
         features = features_of(model, items, folder)
         course.members = members
-        score = course._judge(model, features, every, held, 0)
+        score, cut = course._judge(model, features, every, held, 0)
         assert model.student.training and all(m.student.training for m in course.domains)
         model.eval(), [m.eval() for m in course.domains]
         targets = features[every]
         with torch.no_grad():
             made = [m.student(targets) for m in ([model] if judge == "global" else course.domains)]
-            if judge == "outside":
+            if judge != "global":
                 made = [pseudo_normal(made, torch.from_numpy(~members), "mean")]
-            maps = footing.map(targets, made[0])[1].flatten(1).numpy()
+            maps = footing.map(targets, made[0])[1]
+        if judge == "rare":
+            far, others = distances_to_others(features, every, strangest_places(maps, model.shapes), seed=0)
+            oracle = rarity(far, others, repeated=config.repeated, deviations=config.deviations)
+            assert (score == oracle[0]).all() and cut == oracle[1]
+            continue
+        maps = maps.flatten(1).numpy()
+        assert cut == outlier_cut(score, config.deviations)
         np.testing.assert_allclose(score, np.sort(maps)[:, -round(0.01 * 32 * 32) :].mean(1), rtol=1e-4)
 
 
@@ -339,7 +351,7 @@ def test_the_global_student_cannot_judge_before_it_has_learned(tmp_path):
 def test_the_global_student_is_narrow_where_pictures_rank_alike(tmp_path, stored, monkeypatch, alike, words, size):
     """Told nothing else it is that of reverse distillation of that size, to the bit; a wide one is never told."""
     monkeypatch.setattr(module, "FEWEST_RANKED", 8)
-    config = as_shipped(suspects=0.3, suspects_first=0.3, narrow=0.25, alike=alike, dropout=0.2)
+    config = as_shipped(suspects=0.3, suspects_first=0.3, narrow=0.25, alike=alike, dropout=0.2, channels=False)
     common = {k: v for k, v in dataclasses.asdict(config).items() if k in COMMON}
     nobody = replace(config, {"suspects": 1e-6, "suspects_first": 0.0})
 
@@ -353,6 +365,52 @@ def test_the_global_student_is_narrow_where_pictures_rank_alike(tmp_path, stored
     assert (across.onnx == alone.onnx) is (not size), "suspects of a narrow one are told what others make of them"
     assert across.training["domains"][-1]["suspects"] > 0
     assert -1 <= across.training["agreement"] <= 1 and words in across.training["notes"][-1]
+
+
+def test_channels_of_a_wide_student_count_by_how_well_they_are_foreseen(tmp_path, stored, monkeypatch):
+    """Only the map differs from reverse distillation's, and a narrow student's does not."""
+    monkeypatch.setattr(module, "FEWEST_RANKED", 8)
+    models = {}
+
+    def fit(name, **values):
+        (tmp_path / name).mkdir()
+        config = as_shipped(narrow=0.25, **values)
+        model, course = course_of(config)
+        features = features_of(model, items_of(24), tmp_path / name)
+        models[name], _ = course.run(
+            model, features, np.arange(20), config, seed=0, workdir=tmp_path / name, on_step=ignore,
+            held=np.arange(20, 24),
+        )  # fmt: skip
+        return course, features
+
+    course, features = fit("weighed", alike=1.0)
+    fit("even", alike=1.0, channels=False)
+    fit("narrow", alike=-1.0)
+    assert same(models["weighed"].student, models["even"].student)
+    assert not any(hasattr(models[name].map, "weight0") for name in ("even", "narrow"))
+    every = np.arange(20)
+    targets = features[every]
+    errors = channel_errors(targets, course._pseudo(targets, every))
+    for k, error in enumerate(errors):
+        assert torch.allclose(models["weighed"].map.get_buffer(f"weight{k}").flatten(), channel_weights(error))
+
+
+def test_a_channel_counts_by_the_root_of_its_usual_error_whatever_a_few_pictures_show():
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(9, 4, 5, 5, generator=generator)
+    spread = torch.tensor([1.0, 0.5, 2.0, 0.0]).view(1, 4, 1, 1)  # the last one is always the same
+    made = target + spread * torch.randn(9, 4, 5, 5, generator=generator)
+    (error,) = channel_errors([target], [made])
+    assert torch.allclose(error, channel_errors([target], [7 * made])[0], atol=1e-5), "their length is open"
+    gain = (target * made).flatten(1).sum(1) / made.flatten(1).square().sum(1)
+    oracle = (target - gain.view(-1, 1, 1, 1) * made).square().mean((2, 3))
+    assert torch.allclose(error, oracle, atol=1e-5)
+    weight, usual = channel_weights(oracle), oracle.median(0).values
+    assert torch.allclose(weight[0] / weight[2], (usual[2] / usual[0]).sqrt())
+    assert weight[3] <= 10.001 * usual.mean().sqrt() * weight[0] * usual[0].sqrt() / usual.mean()
+    spoilt = torch.cat([oracle, 1e6 * torch.rand(2, 4, generator=generator)])
+    assert torch.allclose(channel_weights(spoilt), weight, rtol=0.5)
+    assert torch.isfinite(channel_weights(torch.zeros(3, 4))).all()
 
 
 def test_how_alike_pictures_rank_is_asked_of_those_who_saw_them_and_those_who_did_not(tmp_path):
@@ -478,7 +536,10 @@ def test_fewer_pictures_than_domains_can_be_learned(tmp_path, stored, n, make):
     assert CrossDomain(make(domains=8)).fit(items_of(n), seed=0, workdir=tmp_path).onnx
 
 
-@pytest.mark.parametrize("values", [{"domains": 1}, {"suspects": 0.95}, {"policy": "luck"}, {"judge": "me"}])
+@pytest.mark.parametrize(
+    "values",
+    [{"domains": 1}, {"suspects": 0.95}, {"policy": "luck"}, {"judge": "me"}, {"repeated": 0.0}, {"deviations": -1.0}],
+)
 def test_what_is_refused(values):
     with pytest.raises(ConfigError, match=next(iter(values))):
         settings(**values)

@@ -211,8 +211,11 @@ def suspects(
         return
     print(f"{frame['suspected'].sum():,} of {len(frame):,} training pictures look anomalous\n")
     words = {True: "yes", False: "no"}
-    rows = [(r, i, f"{s:.4g}", words[y], words[c]) for r, i, s, y, c in frame.head(max(0, top)).iter_rows()]
-    print_table(("rank", "picture", "score", "suspected", "set aside"), rows)
+    rows = [
+        (rank, id, f"{score:.4g}", *(words[answer] for answer in answers))
+        for rank, id, score, *answers in frame.head(max(0, top)).iter_rows()
+    ]
+    print_table(("rank", "picture", "score", "suspected", "rare", "set aside"), rows)
     if out is not None:
         print(f"list     {out}")
 

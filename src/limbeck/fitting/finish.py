@@ -62,7 +62,8 @@ def finish(
     score, y = _scored(scorer, prepared.calibration, BATCHES[METHODS[method].source])
     if METHODS[method].dirty:
         cut = outlier_cut(score)
-        suspects = suspects_of(scorer, prepared, cut=cut, shown=config.shown, on_step=on_step)
+        rare = set(artefact.training.get("rare", ()))
+        suspects = suspects_of(scorer, prepared, cut=cut, shown=config.shown, on_step=on_step, rare=rare)
         artefact = dataclasses.replace(artefact, training=artefact.training | {"suspects": suspects})
         prepared.notes.append(said_of(suspects))
         score, y = _usual(score, y, cut, prepared.notes)

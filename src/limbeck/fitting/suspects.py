@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ __all__ = ["said_of", "suspects_of"]
 AT_ONCE = 32  # pictures
 
 
-def suspects_of(scorer: Scorer, prepared: Prepared, *, cut: float, shown: int, on_step: OnStep) -> dict[str, Any]:
+def suspects_of(
+    scorer: Scorer, prepared: Prepared, *, cut: float, shown: int, on_step: OnStep, rare: Collection[str] = ()
+) -> dict[str, Any]:
     """Judge the training set with the finished model.
 
     Parameters
@@ -30,21 +33,24 @@ def suspects_of(scorer: Scorer, prepared: Prepared, *, cut: float, shown: int, o
         Of how many the picture and its map are kept, small.
     on_step : callable
         Called with a `Step` as the work goes on.
+    rare : collection of str
+        The ids of those in which learning found what hardly any other picture has.
 
     Returns
     -------
     dict
-        ``cut``, and ``pictures``: of each ``id``, ``score``, ``suspected``, ``calibration`` (whether it was set aside),
-        the most suspicious first; of the first ones ``picture`` and ``map``, data URIs.
+        ``cut``, and ``pictures``: of each ``id``, ``score``, ``suspected``, ``rare``, ``calibration`` (whether it was
+        set aside), the rare ones first, then by score; of the first ones ``picture`` and ``map``, data URIs.
     """
     parts = ((prepared.learn, False), (prepared.calibration, True))
     total, rows = sum(len(items) for items, _ in parts), []
     for items, calibration in parts:
         for batch in items.batches(AT_ONCE):
             for id, score in zip(batch.id, scorer(batch.x).score.tolist(), strict=True):
-                rows.append({"id": str(id), "score": score, "suspected": score > cut, "calibration": calibration})
+                found = {"suspected": score > cut, "rare": str(id) in rare and not calibration}
+                rows.append({"id": str(id), "score": score, **found, "calibration": calibration})
             on_step(Step("judging", len(rows), total))
-    order = sorted(range(total), key=lambda i: -rows[i]["score"])
+    order = sorted(range(total), key=lambda i: (not rows[i]["rare"], -rows[i]["score"]))
     for i in order[:shown]:
         items, place = (parts[0][0], i) if i < len(parts[0][0]) else (parts[1][0], i - len(parts[0][0]))
         (batch,) = items.subset(np.array([place])).batches(1)
@@ -56,6 +62,7 @@ def suspects_of(scorer: Scorer, prepared: Prepared, *, cut: float, shown: int, o
 
 def said_of(suspects: dict[str, Any]) -> str:
     """Say in a sentence what the list holds."""
-    found = sum(row["suspected"] for row in suspects["pictures"])
+    found, rare = (sum(row[key] for row in suspects["pictures"]) for key in ("suspected", "rare"))
     total = len(suspects["pictures"])
-    return f"{found:,} of {total:,} training pictures look anomalous: `limbeck suspects PACKAGE` lists them"
+    words = f"{found:,} of {total:,} training pictures look anomalous: `limbeck suspects PACKAGE` lists them"
+    return words + f", first {rare:,} with something that hardly any other picture has" * bool(rare)

@@ -141,15 +141,24 @@ class CrossDomainConfig(ReverseDistillationConfig):
     )
     suspects: float = knob(
         0.0,
-        "share of the pictures that is suspected, in the end; 0 = those above the median plus three robust deviations",
+        "share of the pictures that is suspected, in the end; 0 = those that stand out by `deviations`",
         automatic_or(between(0, 0.9)),
     )
     suspects_first: float = knob(0.5, "share that is suspected at first, where there is one", between(0, 0.9))
+    deviations: float = knob(
+        2.0, "robust standard deviations above the median from which on a picture stands out", between(0, 100)
+    )
     judge: str = knob(
-        "outside",
-        "who suspects: the students outside of a picture's domain, a memory of the teacher's features, or the global "
-        "student (order=turns)",
-        one_of("global", "outside", "memory"),
+        "rare",
+        "who suspects: rare = what students outside of a picture's domain find strange in it, and hardly any other "
+        "picture has; outside = those students; memory = of the teacher's features; global = the global student "
+        "(order=turns)",
+        one_of("rare", "outside", "memory", "global"),
+    )
+    repeated: float = knob(
+        0.0075,
+        "of judge=rare: share of the other pictures, at least three, in which a strange place is looked for",
+        between(1e-6, 1),
     )
     domain_steps: int = knob(300, "most steps of the domains' students, with order=first", at_least(1))
     warm_up: float = knob(0.1, "share of the steps before the first division: nobody is suspected until then", share)
@@ -180,6 +189,11 @@ class CrossDomainConfig(ReverseDistillationConfig):
         automatic_or(between(0.01, 1)),
     )
     alike: float = knob(0.9, "rank correlation from which on they rank alike", between(-1, 1))
+    channels: bool = knob(
+        True,
+        "where they do not, and the student is wide: whether a channel counts the less in its map, the worse students "
+        "foresee it in pictures that they never saw, or all count the same",
+    )
 
     # the suspicion list
     shown: int = knob(24, "most suspicious pictures that the package keeps, small, for its report", between(0, 1000))

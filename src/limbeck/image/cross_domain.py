@@ -13,7 +13,7 @@ abstract alone could be had: what it leaves open is a reconstruction, and a fiel
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,15 +24,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limbeck.calibrate import outlier_cut
 from limbeck.contracts import Artefact, Distiller, Items, OnStep, Step, ignore
 from limbeck.errors import ConfigError
 from limbeck.fidelity import spearman
 from limbeck.image.config import CrossDomainConfig
-from limbeck.image.domains import divide, groups, outside
+from limbeck.image.domains import batches_of_domain, divide, groups, outside
 from limbeck.image.features import Features
+from limbeck.image.foreseen import channel_errors, channel_weights
 from limbeck.image.maps import TOP
-from limbeck.image.matching import distil, find_footing
-from limbeck.image.memory import memory_scores
+from limbeck.image.matching import distil, maps_of
+from limbeck.image.memory import distances_to_others, memory_scores, rarity, strangest_places
 from limbeck.image.pseudo_normal import pseudo_normal
 from limbeck.image.reverse_distillation import ReverseDistillationModel, build_model, teacher_within
 from limbeck.image.train import Learning, batches, batches_in_an_epoch, write_checkpoint
@@ -116,6 +118,8 @@ class Course:
     agreement : float or None
         The rank correlation of a picture's scores by students that saw it and by those that never did; None where
         nothing is to be chosen.
+    learned : ndarray of int, shape (n,)
+        The pictures that are learned from.
     members : ndarray of bool, shape (domains, n)
         Which pictures each domain's student learns from now.
     steps : int
@@ -139,6 +143,7 @@ class Course:
         self.agreement: float | None = None
         self.members: Bools = np.empty((config.domains, 0), bool)
         self.suspected: Bools = np.empty(0, bool)
+        self.learned: Places = np.empty(0, np.int64)
         self.taught = 0
         self.history: list[dict[str, Any]] = []
 
@@ -165,7 +170,7 @@ class Course:
     ) -> tuple[ReverseDistillationModel, list[float]]:
         """Teach all students; the global one is the result, `model` or the narrow one. The arguments: see `train`."""
         others = [Learning(m.student, replace(config, steps=self.steps)) for m in self.domains]
-        n, first = len(chosen), config.order == "first"
+        n, first, self.learned = len(chosen), config.order == "first", chosen
         group = groups(n, config.domains, seed)
         self.members, self.suspected = divide(config.policy, group, config.domains, None, None)
         checkpoint = workdir / "checkpoint.pt"
@@ -176,9 +181,9 @@ class Course:
         saved = time.monotonic()
 
         def divide_anew(step: int) -> None:
-            score = self._judge(model, features, chosen, held, seed)
+            score, cut = self._judge(model, features, chosen, held, seed)
             share = _suspects(config, step / self.steps)
-            self.members, self.suspected = divide(config.policy, group, config.domains, score, share)
+            self.members, self.suspected = divide(config.policy, group, config.domains, score, share, cut)
             counts = {"suspects": int(self.suspected.sum()), "pictures": self.members.sum(1).tolist()}
             self.history.append({"step": step, **counts})
 
@@ -197,6 +202,8 @@ class Course:
         if self.narrow is not None and n >= FEWEST_RANKED:
             self.agreement = self._agree(features, chosen, held)
             model = self.narrow if self.heeded else model
+            if config.channels and not self.heeded:
+                self._weigh_channels(model, features, chosen)
         final = Learning(model.student, config)
         if kept.get("losses"):
             final.load_state_dict(kept)
@@ -235,7 +242,7 @@ class Course:
         """Take the steps of the domains' students that fall to a step over all pictures."""
         for k, learning in enumerate(others):
             members = np.flatnonzero(self.members[k])
-            for part in _batches_of_domain(members, len(chosen), self.config.batch, step, (seed, k)):
+            for part in batches_of_domain(members, len(chosen), self.config.batch, step, (seed, k)):
                 targets = features[chosen[part]]
                 loss_of = partial(self.domains[k].loss_towards, targets, targets)
                 learning.step(loss_of, seed + OWN * (k + 1), at=step)
@@ -290,9 +297,20 @@ class Course:
             return judge.wanted(self._pseudo(targets, places, seen=seen))
 
         for seen, score in zip((False, True), scores, strict=True):
-            for places, maps in _judged(judge, partial(make, seen=seen), features, chosen, held):
+            for places, maps in maps_of(judge, partial(make, seen=seen), features, chosen, held):
                 score[places] = maps.flatten(1).amax(1).numpy()
         return spearman(*scores)
+
+    def _weigh_channels(self, model: ReverseDistillationModel, features: Features, chosen: Places) -> None:
+        """Let a channel count the less in a model's map, the worse it is foreseen in pictures never seen."""
+        each = []
+        for start in range(0, len(chosen), AT_ONCE):
+            places = np.arange(start, min(start + AT_ONCE, len(chosen)))
+            targets = features[chosen[places]]
+            each.append(channel_errors(targets, self._pseudo(targets, places)))
+        weights = [channel_weights(torch.cat(errors)) for errors in zip(*each, strict=True)]
+        for k, weight in enumerate(model.wanted(weights)):
+            model.map.set_weight(k, weight)
 
     def _judge(
         self,
@@ -301,40 +319,26 @@ class Course:
         chosen: Places,
         held: Places,
         seed: int,
-    ) -> NDArray[np.float64]:
-        """Return how anomalous each picture is held to be: the mean of the highest 1 % of its map."""
-        if self.config.judge == "memory":
-            return memory_scores(features, chosen, seed=seed)
-        ours = self.config.judge == "global"
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return how anomalous each picture is held to be, and above which score it stands out."""
+        config = self.config
+        if config.judge == "memory":
+            score = memory_scores(features, chosen, seed=seed)
+            return score, outlier_cut(score, config.deviations)
+        ours = config.judge == "global"
         judge = model if ours else self.domains[0]
 
         def make(targets: list[Tensor], places: Places) -> Sequence[Tensor]:
             return judge.outputs(None, targets) if ours else judge.wanted(self._pseudo(targets, places))
 
-        score = np.empty(len(chosen))
-        for places, maps in _judged(judge, make, features, chosen, held):
-            pixels = maps.flatten(1)
-            score[places] = pixels.topk(max(1, round(TOP * pixels.shape[1]))).values.mean(1).numpy()
-        return score
-
-
-def _judged(
-    judge: ReverseDistillationModel,
-    make: Callable[[list[Tensor], Places], Sequence[Tensor]],
-    features: Features,
-    chosen: Places,
-    held: Places,
-) -> Iterator[tuple[Places, Tensor]]:
-    """Yield places among the chosen pictures, and their maps by what is made of their features."""
-    judge.student.eval()
-    find_footing(judge, features, held)
-    for start in range(0, len(chosen), AT_ONCE):
-        places = np.arange(start, min(start + AT_ONCE, len(chosen)))
-        targets = features[chosen[places]]
-        with torch.no_grad():
-            maps = judge.map(judge.wanted(targets), make(targets, places))[1]
-        yield places, maps
-    judge.student.train()
+        each = (maps for _, maps in maps_of(judge, make, features, chosen, held))
+        if config.judge == "rare":
+            strange = torch.cat([strangest_places(maps, judge.shapes) for maps in each])
+            far, others = distances_to_others(features, chosen, strange, seed=seed)
+            return rarity(far, others, repeated=config.repeated, deviations=config.deviations)
+        top = max(1, round(TOP * config.size**2))
+        score = torch.cat([maps.flatten(1).topk(top).values.mean(1) for maps in each]).double().numpy()
+        return score, outlier_cut(score, config.deviations)
 
 
 def _suspects(config: CrossDomainConfig, progress: float) -> float | None:
@@ -347,15 +351,6 @@ def _suspects(config: CrossDomainConfig, progress: float) -> float | None:
 def _own(config: CrossDomainConfig, step: int) -> float:
     """Return the share of its own features in what is wanted of a picture that is no suspect."""
     return {"pseudo": 0.0, "teacher": 1.0, "fading": 1 - step / config.steps}[config.confident]
-
-
-def _batches_of_domain(members: Places, n: int, size: int, step: int, seed: tuple[int, int]) -> list[Places]:
-    """Return the batches of a domain that fall to a step: one pass over it in each pass over all n pictures."""
-    each = batches_in_an_epoch(n, size)
-    epoch, place = divmod(step, each)
-    order = np.random.default_rng((*seed, epoch)).permutation(members)
-    parts = np.array_split(order, max(1, round(len(order) / size)))
-    return parts[place * len(parts) // each : (place + 1) * len(parts) // each]
 
 
 @final
@@ -376,7 +371,7 @@ class CrossDomain(Distiller):
         if self.config.judge == "global" and self.config.order == "first":
             raise ConfigError(
                 "the global student cannot judge before it has learned",
-                expected="judge=outside or memory, or order=turns",
+                expected="judge=rare, outside or memory, or order=turns",
                 got="judge=global with order=first",
             )
         teacher = teacher_within(self.config, items, seed=seed, on_step=on_step)
@@ -385,6 +380,9 @@ class CrossDomain(Distiller):
         course = Course(build_domain_models(model, self.config, seed=seed), self.config, narrow)
         artefact = distil(model, items, method=METHOD, seed=seed, workdir=workdir, on_step=on_step, learn=course.run)
         facts: dict[str, Any] = {"domains": course.history}
+        if self.config.judge == "rare" and course.heeded:
+            rare = items.subset(course.learned[course.suspected])
+            facts["rare"] = [str(id) for batch in rare.batches(AT_ONCE) for id in batch.id]
         if course.agreement is not None:
             found = "narrow: pictures rank alike"
             if not course.heeded:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from limbeck.calibrate import outlier_cut
+from limbeck.image.train import batches_in_an_epoch
 
-__all__ = ["divide", "groups", "outside", "share_in_domain"]
+__all__ = ["batches_of_domain", "divide", "groups", "outside", "share_in_domain"]
 
 Bools = NDArray[np.bool_]
+Places = NDArray[np.int64]
 
 
 def groups(n: int, domains: int, seed: int) -> NDArray[np.int64]:
@@ -26,7 +27,12 @@ def groups(n: int, domains: int, seed: int) -> NDArray[np.int64]:
 
 
 def divide(
-    policy: str, group: NDArray[np.int64], domains: int, score: NDArray[np.float64] | None, suspects: float | None
+    policy: str,
+    group: NDArray[np.int64],
+    domains: int,
+    score: NDArray[np.float64] | None,
+    suspects: float | None,
+    cut: float = np.inf,
 ) -> tuple[Bools, Bools]:
     """Divide pictures into domains.
 
@@ -43,7 +49,9 @@ def divide(
         Higher = more anomalous; None, where nothing is known yet: nobody is suspected, and "trim" and "share" are
         "random".
     suspects : float, in [0, 1), or None
-        Share of the pictures (of each group's, for "trim") that is suspected; None = those above `outlier_cut`.
+        Share of the pictures (of each group's, for "trim") that is suspected; None = those above `cut`.
+    cut : float
+        A score.
 
     Returns
     -------
@@ -61,7 +69,7 @@ def divide(
     suspected = np.zeros(len(group), bool)
     if score is not None:
         for members in map(np.flatnonzero, own) if policy == "trim" else [np.arange(len(group))]:
-            suspected[members[_suspicious(score[members], suspects)]] = True
+            suspected[members[_suspicious(score[members], suspects, cut)]] = True
     if policy == "others":
         return ~own, suspected
     if policy == "random" or score is None:
@@ -69,10 +77,10 @@ def divide(
     return (own | ~suspected if policy == "share" else own & ~suspected), suspected
 
 
-def _suspicious(score: NDArray[np.float64], share: float | None) -> NDArray[np.int64]:
+def _suspicious(score: NDArray[np.float64], share: float | None, cut: float) -> NDArray[np.int64]:
     """Return the places of the highest scores; of equal ones the first."""
     if share is None:
-        return np.flatnonzero(score > outlier_cut(score)) if len(score) else np.arange(0)
+        return np.flatnonzero(score > cut)
     return np.argsort(-score, kind="stable")[: int(share * len(score))]
 
 
@@ -103,3 +111,29 @@ def share_in_domain(n: int, anomalies: int, domains: int, suspects: float, caugh
     """
     inside = (1 - caught) * anomalies + caught * anomalies / domains
     return inside / ((1 - suspects) * n + suspects * n / domains)
+
+
+def batches_of_domain(members: Places, n: int, size: int, step: int, seed: tuple[int, int]) -> list[Places]:
+    """Return the batches of a domain that fall to a step: one pass over it in each pass over all n pictures.
+
+    Parameters
+    ----------
+    members : ndarray of int
+        The domain's pictures.
+    n, size : int
+        All pictures, and those of a batch.
+    step : int
+        From 0.
+    seed : pair of int
+        Of the orders, which are others in each pass.
+
+    Returns
+    -------
+    list of ndarray of int
+        Some of the members each.
+    """
+    each = batches_in_an_epoch(n, size)
+    epoch, place = divmod(step, each)
+    order = np.random.default_rng((*seed, epoch)).permutation(members)
+    parts = np.array_split(order, max(1, round(len(order) / size)))
+    return parts[place * len(parts) // each : (place + 1) * len(parts) // each]

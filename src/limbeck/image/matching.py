@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from limbeck.image.maps import LOCAL, AnomalyMap
 from limbeck.image.teacher import Teacher
 from limbeck.image.train import train
 
-__all__ = ["FeatureMatching", "distil", "export", "find_footing", "tolerance_of"]
+__all__ = ["FeatureMatching", "distil", "export", "find_footing", "maps_of", "tolerance_of"]
 
 PARITY = 1e-4  # of the ONNX graph's maps before a footing multiplies them; relative above 1
 FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 64  # pictures for the footing; where fewer can be spared, those that were learned
@@ -197,6 +197,44 @@ def find_footing(model: FeatureMatching, features: Features, chosen: NDArray[np.
     by = by_means if model.config.footing == "mean" else by_quantiles
     slope, shift = (np.multiply(model.shares(), values) for values in by(np.concatenate(maps, 1)))
     model.map.set_footing(slope.tolist(), (shift if model.config.combine == "sum" else 0 * shift).tolist())
+
+
+def maps_of(
+    model: FeatureMatching,
+    make: Callable[[list[Tensor], NDArray[np.int64]], Sequence[Tensor]],
+    features: Features,
+    chosen: NDArray[np.int64],
+    held: NDArray[np.int64],
+) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """Judge pictures by what is made of their features, while a student is still to learn.
+
+    Parameters
+    ----------
+    model : FeatureMatching
+        Its map is put on a footing and asked; its student is left as it learns.
+    make : callable
+        The features of some pictures, and their places among the chosen ones, to what is made of them.
+    features : Features
+        Of all pictures.
+    chosen : ndarray of int, shape (n,)
+        Those that are judged.
+    held : ndarray of int
+        Those for the footing.
+
+    Yields
+    ------
+    tuple of ndarray of int and Tensor
+        Places among the chosen pictures, in their order, and their maps, (m, height, width).
+    """
+    model.student.eval()
+    find_footing(model, features, held)
+    for start in range(0, len(chosen), AT_ONCE):
+        places = np.arange(start, min(start + AT_ONCE, len(chosen)))
+        targets = features[chosen[places]]
+        with torch.no_grad():
+            maps = model.map(model.wanted(targets), make(targets, places))[1]
+        yield places, maps
+    model.student.train()
 
 
 def tolerance_of(model: FeatureMatching) -> float:
