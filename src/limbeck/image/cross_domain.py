@@ -1,10 +1,11 @@
 """Cross-domain distillation: a dirty training set, no label, and one student that learns what is normal in all of it.
 
 The pictures are divided into domains with fewer anomalies, each with a student of reverse distillation. A student that
-never saw an anomaly re-creates something normal in its place: what such students make of a picture, its pseudo-normal
-features, is what the global student is to re-create. Students that saw a picture and students that never did also say,
-by how alike they rank the pictures, whether a narrow code will do, and whether their word is to be heeded at all. They
-are then thrown away; what is left costs what reverse distillation costs.
+never saw an anomaly re-creates something normal in its place: what such students make of a suspect, its pseudo-normal
+features, is what the global student is to re-create. Suspect is a picture in which they find something strange that
+hardly any other picture has. Students that saw a picture and students that never did also say, by how alike they rank
+the pictures, whether a narrow code will do, and whether their word is to be heeded at all. They are then thrown away;
+what is left costs what reverse distillation costs.
 
 Liu et al., "Fully unsupervised anomaly detection via cross-domain distillation", 2025, arXiv 2508.18007, of which the
 abstract alone could be had: what it leaves open is a reconstruction, and a field of `CrossDomainConfig`.
