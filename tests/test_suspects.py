@@ -60,7 +60,7 @@ def test_whom_learning_took_for_anomalies_comes_first(detector, dirty):
     assert rare and set(frame.filter("rare")["id"]) == rare and len(rare) < len(frame) / 2
     assert not frame.filter("rare")["calibration"].any()
     assert detector.artefact.training["domains"][-1]["suspects"] == len(rare)
-    assert f"first {len(rare)} with something that hardly any other" in " ".join(detector.card.notes)
+    assert f"and first the {len(rare)} that have something that hardly any other" in " ".join(detector.card.notes)
 
 
 def test_a_list_of_an_earlier_version_has_nobody_rare(detector):
@@ -119,6 +119,7 @@ def test_the_command(detector, tmp_path, run, suffix):
     assert said.returncode == 0, said.stderr
     frame = suspects(detector)
     assert f"{frame['suspected'].sum()} of {len(frame)} training pictures look anomalous" in said.stdout
+    assert f"{frame['rare'].sum()} have something that hardly any other picture has, and come first" in said.stdout
     assert all(id in said.stdout for id in frame["id"][:3]) and frame["id"][3] not in said.stdout
     read = {"csv": pl.read_csv, "parquet": pl.read_parquet, "jsonl": pl.read_ndjson}[suffix](out)
     assert read.columns == frame.columns and read["id"].to_list() == frame["id"].to_list()

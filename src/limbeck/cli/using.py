@@ -209,7 +209,9 @@ def suspects(
     if json_:
         print(json.dumps(frame.head(max(0, top)).to_dicts(), indent=1))
         return
-    print(f"{frame['suspected'].sum():,} of {len(frame):,} training pictures look anomalous\n")
+    rare = f"; {frame['rare'].sum():,} have something that hardly any other picture has, and come first"
+    found = f"{frame['suspected'].sum():,} of {len(frame):,} training pictures look anomalous"
+    print(found + rare * frame["rare"].any(), end="\n\n")
     words = {True: "yes", False: "no"}
     rows = [
         (rank, id, f"{score:.4g}", *(words[answer] for answer in answers))

@@ -65,4 +65,4 @@ def said_of(suspects: dict[str, Any]) -> str:
     found, rare = (sum(row[key] for row in suspects["pictures"]) for key in ("suspected", "rare"))
     total = len(suspects["pictures"])
     words = f"{found:,} of {total:,} training pictures look anomalous: `limbeck suspects PACKAGE` lists them"
-    return words + f", first {rare:,} with something that hardly any other picture has" * bool(rare)
+    return words + f", and first the {rare:,} that have something that hardly any other picture has" * bool(rare)

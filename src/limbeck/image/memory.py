@@ -23,7 +23,7 @@ __all__ = ["distances_to_others", "memory_scores", "rarity", "strangest_places"]
 
 MEMORIES, PLACES, POOL = 5, 2000, 200  # how many, how many places each holds, and of how many pictures
 STRANGEST, MOST_OTHERS = 3, 2000  # places of a picture that are asked, and pictures in which they are looked for
-FEWEST_TWINS = 3  # other pictures in which a place must be found, however few there are
+FEWEST_WITNESSES = 3  # other pictures in which a place must be found, however few there are
 MOST_SUSPECTED = 0.5  # of the pictures, beyond which nobody is left to compare with
 AT_ONCE, OTHERS_AT_ONCE = 32, 8  # pictures
 Floats = NDArray[np.float64]
@@ -171,7 +171,7 @@ def rarity(far: Tensor, others: NDArray[np.int64], *, repeated: float, deviation
     cut : float
         Above it a picture is suspected.
     """
-    asked = min(max(FEWEST_TWINS, math.ceil(repeated * len(others))), len(others) - 1)
+    asked = min(max(FEWEST_WITNESSES, math.ceil(repeated * len(others))), len(others) - 1)
     if asked < 1:
         return np.zeros(len(far)), 0.0
 
