@@ -164,7 +164,9 @@ def test_small_students_are_smaller_and_still_learn(tmp_path):
 def test_told_its_own_features_the_global_student_is_reverse_distillation_to_the_bit(tmp_path, stored, order):
     """Nothing that the domains do, their number or their randomness, reaches a student that is told what RD is told."""
     items = items_of(24)
-    config = settings(confident="teacher", suspects=1e-6, suspects_first=0.0, dropout=0.2, halved="no", order=order)
+    config = settings(
+        confident="teacher", suspects=1e-6, suspects_first=0.0, dropout=0.2, halved="no", order=order, typical=0
+    )
     plain = ReverseDistillationConfig(**{k: v for k, v in dataclasses.asdict(config).items() if k in COMMON})
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir(), (tmp_path / "c").mkdir()
     across = CrossDomain(config).fit(items, seed=3, workdir=tmp_path / "a")
@@ -351,7 +353,9 @@ def test_the_global_student_cannot_judge_before_it_has_learned(tmp_path):
 def test_the_global_student_is_narrow_where_pictures_rank_alike(tmp_path, stored, monkeypatch, alike, words, size):
     """Told nothing else it is that of reverse distillation of that size, to the bit; a wide one is never told."""
     monkeypatch.setattr(module, "FEWEST_RANKED", 8)
-    config = as_shipped(suspects=0.3, suspects_first=0.3, narrow=0.25, alike=alike, dropout=0.2, channels=False)
+    config = as_shipped(
+        suspects=0.3, suspects_first=0.3, narrow=0.25, alike=alike, dropout=0.2, channels=False, typical=0
+    )
     common = {k: v for k, v in dataclasses.asdict(config).items() if k in COMMON}
     nobody = replace(config, {"suspects": 1e-6, "suspects_first": 0.0})
 
@@ -411,6 +415,44 @@ def test_a_channel_counts_by_the_root_of_its_usual_error_whatever_a_few_pictures
     spoilt = torch.cat([oracle, 1e6 * torch.rand(2, 4, generator=generator)])
     assert torch.allclose(channel_weights(spoilt), weight, rtol=0.5)
     assert torch.isfinite(channel_weights(torch.zeros(3, 4))).all()
+
+
+@pytest.mark.parametrize(
+    ("share", "count"), [(0.1, 16), (0.8, 19), (1.0, 24), (0.0, 0)], ids=["sixteen at least", "share", "all", "held"]
+)
+def test_usual_is_what_the_most_typical_pictures_have(tmp_path, share, count):
+    """Those that the judge took least for anomalies; the scales are on one footing by the pictures held out."""
+    config = as_shipped(typical=share)
+    model, course = course_of(config)
+    features, learned, held = features_of(model, items_of(28), tmp_path), np.arange(27, 3, -1), np.arange(4)
+    course.learned, course.score = learned, np.random.default_rng(0).normal(size=24)
+    course.foot(model, features, held)
+    least = learned[np.argsort(course.score)[:count]] if count else held
+    for k, scale in enumerate(features[least]):
+        wanted = scale.mean((0, 2, 3))
+        torch.testing.assert_close(model.map.get_buffer(f"middle{k}").flatten(), wanted, rtol=1e-4, atol=1e-5)
+    with torch.inference_mode():
+        _, whole = model.map(features[held], model.student(features[held]))
+    assert whole.mean() == pytest.approx(0, abs=1e-3)
+
+
+def test_what_is_odd_is_not_usual(tmp_path, stored):
+    """Through the front door: stripes among blurred noise have no say, however the order of the pictures is."""
+    middles = {}
+    for share in (0.5, 1.0):
+        config, items = as_shipped(typical=share, steps=20, order="first"), items_of(60, odd=range(0, 40, 7))
+        model, course = course_of(config)
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        features = features_of(model, items, folder)
+        every, held = np.arange(52), np.arange(52, 60)
+        model, _ = course.run(model, features, every, config, seed=0, workdir=folder, on_step=ignore, held=held)
+        course.foot(model, features, held)
+        middles[share] = model.map.get_buffer("middle0").flatten()
+    plain = features[np.setdiff1d(every, np.arange(0, 40, 7))][0].mean((0, 2, 3))
+    near, far = ((middles[share] - plain).norm() for share in (0.5, 1.0))
+    assert not set(np.argsort(course.score)[:26]) & set(range(0, 40, 7))
+    assert near < 0.7 * far
 
 
 def test_how_alike_pictures_rank_is_asked_of_those_who_saw_them_and_those_who_did_not(tmp_path):
@@ -516,6 +558,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, values, s
         again, resumed, curve_again = run(tmp_path / str(stop), config)
         assert same(whole.student, again.student) and curve == curve_again
         assert (course.history, course.agreement) == (resumed.history, resumed.agreement)
+        assert np.array_equal(course.score, resumed.score) and len(course.score) == 12
 
 
 def test_another_seed_divides_otherwise(tmp_path, stored):

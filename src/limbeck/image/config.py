@@ -195,6 +195,14 @@ class CrossDomainConfig(ReverseDistillationConfig):
         "foresee it in pictures that they never saw, or all count the same",
     )
 
+    # what is usual
+    typical: float = knob(
+        0.1,
+        "share of the pictures that learning took least for anomalies, sixteen at least: the mean of their features is "
+        "what the map holds to be usual; 0 = that of the pictures held out",
+        between(0, 1),
+    )
+
     # the suspicion list
     shown: int = knob(24, "most suspicious pictures that the package keeps, small, for its report", between(0, 1000))
 

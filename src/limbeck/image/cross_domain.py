@@ -4,8 +4,9 @@ The pictures are divided into domains with fewer anomalies, each with a student 
 never saw an anomaly re-creates something normal in its place: what such students make of a suspect, its pseudo-normal
 features, is what the global student is to re-create. Suspect is a picture in which they find something strange that
 hardly any other picture has. Students that saw a picture and students that never did also say, by how alike they rank
-the pictures, whether a narrow code will do, and whether their word is to be heeded at all. They are then thrown away;
-what is left costs what reverse distillation costs.
+the pictures, whether a narrow code will do, and whether their word is to be heeded at all. The pictures that are least
+suspect say what is usual. The students of the domains are then thrown away; what is left costs what reverse
+distillation costs.
 
 Liu et al., "Fully unsupervised anomaly detection via cross-domain distillation", 2025, arXiv 2508.18007, of which the
 abstract alone could be had: what it leaves open is a reconstruction, and a field of `CrossDomainConfig`.
@@ -34,7 +35,7 @@ from limbeck.image.domains import batches_of_domain, divide, groups, outside
 from limbeck.image.features import Features
 from limbeck.image.foreseen import channel_errors, channel_weights
 from limbeck.image.maps import TOP
-from limbeck.image.matching import distil, maps_of
+from limbeck.image.matching import FeatureMatching, distil, find_footing, maps_of
 from limbeck.image.memory import distances_to_others, memory_scores, rarity, strangest_places
 from limbeck.image.pseudo_normal import pseudo_normal
 from limbeck.image.reverse_distillation import ReverseDistillationModel, build_model, teacher_within
@@ -44,6 +45,7 @@ __all__ = ["CrossDomain", "Course", "build_domain_models", "build_narrow_model"]
 
 METHOD = "cross-domain"
 AT_ONCE = 32  # pictures
+FEWEST_TYPICAL = 16  # pictures, whose mean features say what is usual
 FEWEST_RANKED = 50  # pictures, below which a rank correlation says little
 REDIVIDED = ("share", "trim")  # policies whose domains depend on who is suspected
 OWN = 7919  # between the seeds of the students, so that they drop and mix otherwise
@@ -123,6 +125,8 @@ class Course:
         The pictures that are learned from.
     members : ndarray of bool, shape (domains, n)
         Which pictures each domain's student learns from now.
+    score : ndarray of float64, shape (n,)
+        How anomalous each of them is held to be, higher = more; without any until it was judged.
     steps : int
         Steps that the domains' students are to take.
     suspected : ndarray of bool, shape (n,)
@@ -145,6 +149,7 @@ class Course:
         self.members: Bools = np.empty((config.domains, 0), bool)
         self.suspected: Bools = np.empty(0, bool)
         self.learned: Places = np.empty(0, np.int64)
+        self.score: NDArray[np.float64] = np.empty(0)
         self.taught = 0
         self.history: list[dict[str, Any]] = []
 
@@ -182,9 +187,9 @@ class Course:
         saved = time.monotonic()
 
         def divide_anew(step: int) -> None:
-            score, cut = self._judge(model, features, chosen, held, seed)
+            self.score, cut = self._judge(model, features, chosen, held, seed)
             share = _suspects(config, step / self.steps)
-            self.members, self.suspected = divide(config.policy, group, config.domains, score, share, cut)
+            self.members, self.suspected = divide(config.policy, group, config.domains, self.score, share, cut)
             counts = {"suspects": int(self.suspected.sum()), "pictures": self.members.sum(1).tolist()}
             self.history.append({"step": step, **counts})
 
@@ -220,6 +225,16 @@ class Course:
             save(step + 1 == config.steps, final)
         return model, final.finish()
 
+    def foot(self, model: FeatureMatching, features: Features, held: Places) -> None:
+        """Put the map on its footing; what is usual in it is what the most typical pictures have.
+
+        The others include what hides, and unusual good ones, from which the mean is to be apart: what is far from usual
+        may be re-created worse before it counts.
+        """
+        count = min(max(FEWEST_TYPICAL, round(self.config.typical * len(self.score))), len(self.score))
+        typical = self.learned[np.argsort(self.score, kind="stable")[:count]]
+        find_footing(model, features, held, np.sort(typical) if self.config.typical and count else None)
+
     def _state(self, final: Learning | None, others: Sequence[Learning]) -> dict[str, Any]:
         """Return all that a stopped run needs to go on."""
         return (final.state_dict() if final else {"losses": []}) | {
@@ -228,6 +243,7 @@ class Course:
             "history": self.history,
             "members": torch.from_numpy(self.members),
             "suspected": torch.from_numpy(self.suspected),
+            "score": torch.from_numpy(self.score),
         }
 
     def _take_up(self, state: dict[str, Any], others: Sequence[Learning]) -> None:
@@ -235,7 +251,7 @@ class Course:
         for learning, kept in zip(others, state["domains"], strict=True):
             learning.load_state_dict(kept)
         self.members, self.suspected = state["members"].numpy(), state["suspected"].numpy()
-        self.taught, self.history = state["taught"], state["history"]
+        self.score, self.taught, self.history = state["score"].numpy(), state["taught"], state["history"]
 
     def _teach_domains(
         self, others: Sequence[Learning], features: Features, chosen: Places, step: int, seed: int
@@ -379,7 +395,9 @@ class CrossDomain(Distiller):
         model = build_model(self.config, seed=seed, teacher=teacher)
         narrow = build_narrow_model(model, self.config, seed=seed)
         course = Course(build_domain_models(model, self.config, seed=seed), self.config, narrow)
-        artefact = distil(model, items, method=METHOD, seed=seed, workdir=workdir, on_step=on_step, learn=course.run)
+        artefact = distil(
+            model, items, method=METHOD, seed=seed, workdir=workdir, on_step=on_step, learn=course.run, foot=course.foot
+        )
         facts: dict[str, Any] = {"domains": course.history}
         if self.config.judge == "rare" and course.heeded:
             rare = items.subset(course.learned[course.suspected])

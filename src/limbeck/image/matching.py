@@ -179,11 +179,28 @@ def _notes(teacher: Teacher) -> list[str]:
     return [f"the encoder was made narrower: {before:.3g} to {after:.3g} million multiply-adds for a picture"]
 
 
-def find_footing(model: FeatureMatching, features: Features, chosen: NDArray[np.int64]) -> None:
-    """Say what is usual, and put the scales of a trained model on one footing, by pictures it did not learn from."""
+def find_footing(
+    model: FeatureMatching,
+    features: Features,
+    chosen: NDArray[np.int64],
+    typical: NDArray[np.int64] | None = None,
+) -> None:
+    """Say what is usual, and put the scales of a trained model on one footing, by pictures it did not learn from.
+
+    Parameters
+    ----------
+    model : FeatureMatching
+        Its map is put on the footing.
+    features : Features
+        Of all pictures.
+    chosen : ndarray of int
+        Those for the footing, of which the first 64 are asked.
+    typical : ndarray of int, optional
+        Those whose mean features are usual, by default the same.
+    """
     chosen = chosen[:MOST_HELD_OUT]
-    parts = np.array_split(chosen, math.ceil(len(chosen) / AT_ONCE))
-    means = [[f.mean((2, 3)) for f in features[part]] for part in parts]  # (n, c) of each scale
+    parts = _parts(chosen)
+    means = [[f.mean((2, 3)) for f in features[part]] for part in (parts if typical is None else _parts(typical))]
     for k, scale in enumerate(model.wanted([torch.cat(scale).mean(0) for scale in zip(*means, strict=True)])):
         model.map.set_middle(k, scale)
     if model.config.footing == "none":
@@ -197,6 +214,10 @@ def find_footing(model: FeatureMatching, features: Features, chosen: NDArray[np.
     by = by_means if model.config.footing == "mean" else by_quantiles
     slope, shift = (np.multiply(model.shares(), values) for values in by(np.concatenate(maps, 1)))
     model.map.set_footing(slope.tolist(), (shift if model.config.combine == "sum" else 0 * shift).tolist())
+
+
+def _parts(chosen: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return np.array_split(chosen, math.ceil(len(chosen) / AT_ONCE))
 
 
 def maps_of(
