@@ -15,7 +15,7 @@ abstract alone could be had: what it leaves open is a reconstruction, and a fiel
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -231,9 +231,11 @@ class Course:
         The others include what hides, and unusual good ones, from which the mean is to be apart: what is far from usual
         may be re-created worse before it counts.
         """
-        count = min(max(FEWEST_TYPICAL, round(self.config.typical * len(self.score))), len(self.score))
-        typical = self.learned[np.argsort(self.score, kind="stable")[:count]]
-        find_footing(model, features, held, np.sort(typical) if self.config.typical and count else None)
+        typical = None
+        if self.config.typical and len(self.score):
+            count = max(FEWEST_TYPICAL, round(self.config.typical * len(self.score)))
+            typical = np.sort(self.learned[np.argsort(self.score, kind="stable")[:count]])
+        find_footing(model, features, held, typical)
 
     def _state(self, final: Learning | None, others: Sequence[Learning]) -> dict[str, Any]:
         """Return all that a stopped run needs to go on."""
@@ -303,18 +305,25 @@ class Course:
         heard = torch.from_numpy(np.repeat(members if seen else outside(members), times, 0))
         return pseudo_normal(outputs, heard, self.config.aggregate)
 
+    def _maps(
+        self, features: Features, chosen: Places, held: Places, *, seen: bool = False
+    ) -> Iterator[tuple[Places, Tensor]]:
+        """Yield places and maps of pictures, judged by the students that never saw them, or by those that did."""
+        judge = self.domains[0]
+
+        def make(targets: list[Tensor], places: Places) -> Sequence[Tensor]:
+            return judge.wanted(self._pseudo(targets, places, seen=seen))
+
+        return maps_of(judge, make, features, chosen, held)
+
     def _agree(self, features: Features, chosen: Places, held: Places) -> float:
         """Return how alike pictures rank by students that saw them and by students that never did.
 
         Where they do, students have learned nothing of single pictures by heart, and a narrow code holds all they know.
         """
-        judge, scores = self.domains[0], np.empty((2, len(chosen)))
-
-        def make(targets: list[Tensor], places: Places, *, seen: bool) -> list[Tensor]:
-            return judge.wanted(self._pseudo(targets, places, seen=seen))
-
+        scores = np.empty((2, len(chosen)))
         for seen, score in zip((False, True), scores, strict=True):
-            for places, maps in maps_of(judge, partial(make, seen=seen), features, chosen, held):
+            for places, maps in self._maps(features, chosen, held, seen=seen):
                 score[places] = maps.flatten(1).amax(1).numpy()
         return spearman(*scores)
 
@@ -342,15 +351,13 @@ class Course:
         if config.judge == "memory":
             score = memory_scores(features, chosen, seed=seed)
             return score, outlier_cut(score, config.deviations)
-        ours = config.judge == "global"
-        judge = model if ours else self.domains[0]
-
-        def make(targets: list[Tensor], places: Places) -> Sequence[Tensor]:
-            return judge.outputs(None, targets) if ours else judge.wanted(self._pseudo(targets, places))
-
-        each = (maps for _, maps in maps_of(judge, make, features, chosen, held))
+        if config.judge == "global":
+            found = maps_of(model, lambda targets, _: model.outputs(None, targets), features, chosen, held)
+        else:
+            found = self._maps(features, chosen, held)
+        each = (maps for _, maps in found)
         if config.judge == "rare":
-            strange = torch.cat([strangest_places(maps, judge.shapes) for maps in each])
+            strange = torch.cat([strangest_places(maps, model.shapes) for maps in each])
             far, others = distances_to_others(features, chosen, strange, seed=seed)
             return rarity(far, others, repeated=config.repeated, deviations=config.deviations)
         top = max(1, round(TOP * config.size**2))

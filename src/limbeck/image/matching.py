@@ -185,7 +185,7 @@ def find_footing(
     chosen: NDArray[np.int64],
     typical: NDArray[np.int64] | None = None,
 ) -> None:
-    """Say what is usual, and put the scales of a trained model on one footing, by pictures it did not learn from.
+    """Say what is usual, and put the scales of a trained model on one footing.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def find_footing(
     features : Features
         Of all pictures.
     chosen : ndarray of int
-        Those for the footing, of which the first 64 are asked.
+        Those for the footing, which it did not learn from; the first 64 are asked.
     typical : ndarray of int, optional
         Those whose mean features are usual, by default the same.
     """
