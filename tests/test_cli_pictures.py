@@ -190,7 +190,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(run, parts, tmp_path, out, monke
     done = len(state["losses"])  # none yet, where students of domains learn first
     assert 0 < done + state.get("taught", 0) < steps
 
-    from limbeck.image import cross_domain
+    from limbeck.image import course
     from limbeck.image import train as loop
 
     begun, batches = [], loop.batches
@@ -199,7 +199,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(run, parts, tmp_path, out, monke
         begun.append(first)
         return batches(n, size, steps, seed, first)
 
-    for module in (loop, cross_domain):
+    for module in (loop, course):
         monkeypatch.setattr(module, "batches", spy)
     fits(run(*arguments, "--out", package, "--resume"))
     fits(run(*arguments, "--out", out / "whole.limbeck"))

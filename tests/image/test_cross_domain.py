@@ -13,10 +13,11 @@ from limbeck.config import replace
 from limbeck.contracts import ignore
 from limbeck.data.picture_arrays import ArrayItems
 from limbeck.errors import ConfigError
-from limbeck.image import cross_domain as module
+from limbeck.image import course as module
 from limbeck.image import matching
 from limbeck.image.config import CrossDomainConfig, ReverseDistillationConfig
-from limbeck.image.cross_domain import Course, CrossDomain, build_domain_models, build_narrow_model
+from limbeck.image.course import Course
+from limbeck.image.cross_domain import CrossDomain, build_domain_models, build_narrow_model
 from limbeck.image.features import Features
 from limbeck.image.foreseen import channel_errors, channel_weights
 from limbeck.image.memory import distances_to_others, memory_scores, rarity, strangest_places
